@@ -1,0 +1,11 @@
+"""A WebSocket server for the handlers of a team: what is exported here is what a handler may rely on.
+
+A handler is a coroutine ``async def handler(connection: Connection) -> None``. The connection speaks the API of
+https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its ServerConnection).
+"""
+
+from picows.websockets import ConnectionClosed, ServerConnection as Connection, broadcast
+
+from wss.address import client_address, peer_address
+
+__all__ = ["Connection", "ConnectionClosed", "broadcast", "client_address", "peer_address"]

@@ -1,0 +1,35 @@
+"""`python -m wss` serves; `python -m wss check` only says whether the settings can be served with."""
+
+import asyncio
+import os
+import sys
+
+from wss.app import load_handler
+from wss.logs import start_logging
+from wss.parent import Parent
+from wss.settings import SettingError, Settings, read_settings
+
+
+def check() -> Settings:
+    """Return the settings, or end the process with one line that says what is wrong with them."""
+    try:
+        settings = read_settings(os.environ)
+        load_handler(settings.app)
+    except SettingError as error:
+        sys.exit(f"error: {error}")
+    return settings
+
+
+async def _serve(settings: Settings) -> int:
+    return await Parent(settings).run()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            start_logging()
+            sys.exit(asyncio.run(_serve(check())))
+        case ["check"]:
+            check()
+        case _:
+            sys.exit("usage: python -m wss [check]")

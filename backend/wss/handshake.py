@@ -1,0 +1,106 @@
+"""A request in, a decision out: go on to 101, or the refusal that fits (RFC 6455 section 4.2).
+
+picows' own check of the upgrade runs after this one and is looser in some places (two keys, versions 7 and 8, any
+Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Firefox sends it).
+"""
+
+import binascii
+from base64 import b64decode
+from http import HTTPStatus
+from typing import Any
+
+from multidict import CIMultiDict
+from picows.websockets import Request, Response, ServerHandshakeConnection
+
+from wss.address import FORWARDING_HEADERS
+from wss.settings import Settings
+
+HEALTH_PATH = "/healthz"
+WS_PATHS = frozenset({"/", "/wss"})
+
+
+class Handshake:
+    """The policy for the requests of one server; call it as the `process_request` of `serve`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._domain = settings.domain
+        self._origins = settings.origins
+        self._behind_a_proxy = settings.tls is None
+
+    def __call__(self, _: ServerHandshakeConnection, request: Request) -> Response | None:
+        """Return the refusal, the health answer, or None to let the connection be opened."""
+        headers = request.headers
+        if not self._behind_a_proxy:
+            for name in FORWARDING_HEADERS:
+                headers.popall(name, None)
+        path = request.path.partition("?")[0]
+        if refusal := self._check_host(headers):
+            return refusal
+        if path == HEALTH_PATH:
+            return _response(HTTPStatus.OK, "ok")
+        if path not in WS_PATHS:
+            return _response(HTTPStatus.NOT_FOUND, "No such path. The WebSocket is at /wss.")
+        if refusal := _check_upgrade(headers) or self._check_origin(headers):
+            return refusal
+        headers["Connection"] = "Upgrade"
+        headers["Upgrade"] = "websocket"
+        return None
+
+    def _check_host(self, headers: CIMultiDict[str]) -> Response | None:
+        # RFC 9112 section 3.2: exactly one. RFC 9110 section 7.4: 421 for a host that is not served here.
+        hosts = headers.getall("Host", [])
+        if len(hosts) != 1:
+            return _response(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
+        if _hostname(hosts[0]) not in self._domain:
+            return _response(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are.")
+        return None
+
+    def _check_origin(self, headers: CIMultiDict[str]) -> Response | None:
+        # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
+        origins = headers.getall("Origin", [])
+        if self._origins and any(origin.lower() not in self._origins for origin in origins):
+            return _response(HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may.")
+        return None
+
+
+def _check_upgrade(headers: CIMultiDict[str]) -> Response | None:
+    if "websocket" not in _tokens(headers, "Upgrade") or "upgrade" not in _tokens(headers, "Connection"):
+        return _response(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "This is a WebSocket. Connect with a WebSocket client; a proxy before this server"
+            " must pass on the Upgrade and Connection headers.",
+            {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        )
+    if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
+        return _response(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "Only version 13 of the WebSocket protocol is spoken here.",
+            {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        )
+    keys = headers.getall("Sec-WebSocket-Key", [])
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return _response(HTTPStatus.BAD_REQUEST, "Send one Sec-WebSocket-Key: 16 bytes in base64.")
+    return None
+
+
+def _hostname(host: str) -> str:
+    """Return the name in a Host header without port and brackets, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _tokens(headers: CIMultiDict[str], name: str) -> set[str]:
+    return {token.strip().lower() for value in headers.getall(name, []) for token in value.split(",")}
+
+
+def _is_key(value: str) -> bool:
+    try:
+        return len(b64decode(value.encode("ascii"), validate=True)) == 16
+    except (UnicodeEncodeError, binascii.Error):
+        return False
+
+
+def _response(status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> Response:
+    fields: CIMultiDict[str] = CIMultiDict({"Content-Type": "text/plain; charset=utf-8", **(headers or {})})
+    return Response(status.value, status.phrase, fields, f"{text}\n".encode())

@@ -1,0 +1,207 @@
+"""From a listening socket to connections, with a look at the first bytes before TLS starts.
+
+TLS would answer a plain `http://` or `ws://` client with an alert that it cannot read, and a foreign server name with
+a certificate that cannot fit. Looking does not consume (MSG_PEEK): the handshake that follows sees every byte.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import aiofastnet
+
+from wss.address import readable
+from wss.tls import ServerNameReader
+
+log = logging.getLogger("wss.listener")
+
+# Seconds from accept to the end of the TLS handshake; a silent client is closed then.
+HANDSHAKE_TIMEOUT = 10.0
+# Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
+BACKLOG = 4096
+
+_TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
+_RECORD_HEADER = 5
+_HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+_PLAIN_HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\n" + _HEADERS + (
+    b"This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://.\n"
+)
+_MISDIRECTED_ANSWER = b"HTTP/1.1 421 Misdirected Request\r\n" + _HEADERS + (
+    b"This host is not served here. DOMAIN lists those that are.\n"
+)
+
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
+def listening_socket(port: int) -> socket.socket:
+    """Return a socket on all addresses, IPv6 too where there is IPv6; several processes may share the port."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG, reuse_port=True
+        )
+    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG, reuse_port=True)
+
+
+class ListeningLoop(asyncio.SelectorEventLoop):
+    """An event loop whose servers are Listeners.
+
+    `picows.ws_create_server(…, use_aiofastnet=False, **kwargs)` makes its protocols through the running loop's
+    `create_server`: that is the place where the accepting can be ours. Not for general use: it takes what a Listener takes.
+    """
+
+    async def create_server(  # type: ignore[override]  # on purpose: see above
+        self, protocol_factory: Any, host: None = None, port: None = None, **listener: Any
+    ) -> Any:
+        return Listener(protocol_factory, **listener)
+
+
+class Listener:
+    """Accepts on one socket until closed; connections that are open by then go on."""
+
+    def __init__(
+        self,
+        protocol_factory: ProtocolFactory,
+        *,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None,
+        domain: frozenset[str],
+    ) -> None:
+        self._protocol_factory = protocol_factory
+        self._socket = sock
+        self._tls = tls
+        self._domain = domain
+        self._server_name = ServerNameReader()
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._socket.setblocking(False)
+        self._resume()
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        return (self._socket,) if self._socket.fileno() >= 0 else ()
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return bool(self.sockets)
+
+    def close(self) -> None:
+        """Release the port at once; handshakes that are under way are given up."""
+        if self.sockets:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            for task in self._opening:
+                task.cancel()
+
+    async def wait_closed(self) -> None:
+        await asyncio.gather(*self._opening, return_exceptions=True)
+
+    def _resume(self) -> None:
+        if self.sockets:
+            self._loop.add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            try:
+                connection, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                # The socket stays readable: without a pause this would spin.
+                log.error("cannot accept connections for now: %s. Raise the limit of open files", error.strerror)
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(1, self._resume)
+                return
+            task = self._loop.create_task(self._open(connection, readable(address[0])))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket, peer: str) -> None:
+        connection.setblocking(False)
+        try:
+            if self._tls is None:
+                await aiofastnet.connect_accepted_socket(self._loop, self._protocol_factory, connection)
+                return
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                protocol_factory = await self._choose_protocol(connection, peer)
+                if protocol_factory is None:
+                    connection.close()
+                else:
+                    await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection, ssl=self._tls)
+        except TimeoutError:
+            log.info("%s did not finish the TLS handshake in %.0f s", peer, HANDSHAKE_TIMEOUT)
+            connection.close()
+        except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
+            log.info("TLS handshake with %s failed: %s", peer, error)
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
+    async def _choose_protocol(self, connection: socket.socket, peer: str) -> ProtocolFactory | None:
+        """Look at what the client sends first; return what shall serve it, or None where that is done already."""
+        first = await self._peek(connection, _RECORD_HEADER)
+        if not first:
+            return None  # closed without a word: a port check
+        if first[0] != _TLS_HANDSHAKE:
+            log.warning("%s spoke plain HTTP to the TLS port: answered 400, use wss://", peer)
+            connection.send(_PLAIN_HTTP_ANSWER)
+            connection.shutdown(socket.SHUT_WR)
+            await self._drain(connection)
+            return None
+        record = await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
+        name = self._server_name.read(record)
+        if name is None or name in self._domain:
+            return self._protocol_factory
+        log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
+        return _Misdirected
+
+    async def _peek(self, connection: socket.socket, size: int) -> bytes:
+        """Return the first `size` bytes without consuming them; fewer where the client closed before."""
+        # The socket becomes readable only when that much is there (socket(7)): no polling.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        await self._readable(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return connection.recv(size, socket.MSG_PEEK)
+
+    async def _drain(self, connection: socket.socket) -> None:
+        """Read to the end: closing with unread bytes would reset the connection and lose the answer."""
+        while await self._loop.sock_recv(connection, 65536):
+            pass
+
+    async def _readable(self, connection: socket.socket) -> None:
+        readable = self._loop.create_future()
+        self._loop.add_reader(connection, self._wake, readable)
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(connection)
+
+    @staticmethod
+    def _wake(waiting: asyncio.Future[None]) -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+
+class _Misdirected(asyncio.Protocol):
+    """Serves a client that named another server in the handshake: 421, if it goes on in spite of the certificate."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, transport.abort)
+
+    def data_received(self, _: bytes) -> None:
+        self._transport.write(_MISDIRECTED_ANSWER)
+        self._transport.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._deadline.cancel()

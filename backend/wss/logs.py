@@ -1,0 +1,14 @@
+"""One place that decides what the log looks like: plain lines on standard error."""
+
+import logging
+import sys
+
+
+def start_logging() -> None:
+    """Send the package's log to standard error; of the libraries, what is at least a warning."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s pid=%(process)d %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("wss").setLevel(logging.INFO)
+    # picows reports every accept and every broken frame at INFO and ERROR: that is the client's business.
+    logging.getLogger("wss.websocket").setLevel(logging.CRITICAL)

@@ -1,0 +1,122 @@
+"""The settings of the backend: read from the environment once, at start, into one frozen object."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+
+Parsed = TypeVar("Parsed")
+
+
+class SettingError(ValueError):
+    """A setting is wrong; the message names it, its value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator decided. The README's table of settings gives the meaning of each."""
+
+    app: str
+    """``module:coroutine`` of the handler."""
+    domain: frozenset[str]
+    """The host names that clients may ask for, in lower case; IPv6 addresses without brackets."""
+    origins: frozenset[str]
+    """The origins whose pages may connect; empty: every origin may."""
+    workers: int
+    """How many processes share the port."""
+    port: int
+    """The TCP port to listen on; 0: any free one."""
+    tls: Path | None
+    """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and check all settings.
+
+    Raises SettingError for the first one that is wrong. An empty value counts as absent, as Compose hands over
+    what is not set.
+    """
+
+    def read(name: str, default: str, parse: Callable[[str], Parsed]) -> Parsed:
+        value = environment.get(name, "").strip() or default
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise SettingError(f"{name}={value!r}: {error}") from None
+
+    return Settings(
+        app=read("APP", "apps.ok:handler", _app),
+        domain=read("DOMAIN", "localhost", _domain),
+        origins=read("ORIGINS", "", _origins),
+        workers=read("WORKERS", "1", _workers),
+        port=read("PORT", "8282", _port),
+        tls=read("TLS_DIR", "", lambda value: Path(value) if value else None),
+    )
+
+
+def _app(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError("not a handler. Give module:coroutine, for example APP=apps.echo:handler")
+    return value
+
+
+def _items(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+# A label of RFC 1123 section 2.1, and "_", which Docker service names may have.
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+
+
+def _domain(value: str) -> frozenset[str]:
+    names = frozenset(_host(item.lower()) for item in _items(value))
+    if not names:
+        raise ValueError("no name in it. Give the host names that clients use, for example DOMAIN=example.com")
+    return names
+
+
+def _host(name: str) -> str:
+    try:
+        # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2).
+        return str(IPv6Address(name[1:-1]) if name.startswith("[") else IPv4Address(name))
+    except ValueError:
+        pass
+    if len(name) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", name):
+        raise ValueError(
+            f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
+            " international ones in their xn-- form, IPv6 addresses in brackets, for example DOMAIN=example.com,www.example.com"
+        )
+    return name
+
+
+def _origins(value: str) -> frozenset[str]:
+    return frozenset(_origin(item.lower()) for item in _items(value))
+
+
+def _origin(value: str) -> str:
+    url = urlsplit(value)
+    if not (url.scheme in ("http", "https") and url.hostname and value == f"{url.scheme}://{url.netloc}"):
+        raise ValueError(
+            f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
+            " for example ORIGINS=https://example.com"
+        )
+    return value
+
+
+def _workers(value: str) -> int:
+    if value == "auto":
+        return len(os.sched_getaffinity(0))
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 512):
+        raise ValueError("not a number of processes. Give 1 to 512, or auto for one per core")
+    return int(value)
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) <= 65535):
+        raise ValueError("not a port. Give 0 to 65535")
+    return int(value)

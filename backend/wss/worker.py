@@ -1,0 +1,91 @@
+"""One process that serves: listens, opens connections, drains when told to stop.
+
+The parent starts it as `python -m wss.worker`; the settings come by the environment, as the parent's did.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from picows.websockets import ConnectionClosed, ServerConnection, serve
+
+from wss.app import Handler, load_handler
+from wss.handshake import Handshake
+from wss.listener import ListeningLoop, listening_socket
+from wss.logs import start_logging
+from wss.settings import SettingError, Settings, read_settings
+from wss.tls import server_context
+
+log = logging.getLogger("wss.worker")
+
+# Seconds that a client has to answer our close frame; then its connection is cut.
+CLOSE_TIMEOUT = 5.0
+# Seconds from the signal to the end, whatever clients and handlers do. Compose's stop_grace_period is longer.
+DRAIN_TIMEOUT = 10.0
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then close every client with 1001 and return.
+
+    Raises SettingError where a setting cannot be used, OSError where the port is taken.
+    """
+    handler = load_handler(settings.app)
+    tls = server_context(settings.tls) if settings.tls else None
+    server = await serve(
+        _until_closed(handler),
+        sock=listening_socket(settings.port),
+        tls=tls,
+        domain=settings.domain,
+        use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
+        process_request=Handshake(settings),
+        # Off: memory for each connection, and attacks on compressed secrets (RFC 7692 section 7).
+        compression=None,
+        server_header=None,
+        close_timeout=CLOSE_TIMEOUT,
+        logger="wss.websocket",
+    )
+    scheme = "wss" if tls else "ws"
+    log.info("serving %s://*:%d app=%s", scheme, server.sockets[0].getsockname()[1], settings.app)
+    _tell_parent()
+    await stop.wait()
+    log.info("stopping: closing %d connections with 1001", len(server.connections))
+    server.close(code=1001, reason="server is going away")
+    try:
+        await asyncio.wait_for(server.wait_closed(), DRAIN_TIMEOUT)
+    except TimeoutError:
+        log.warning("%d handlers did not end within %.0f s: cut", len(server.handlers), DRAIN_TIMEOUT)
+
+
+def _until_closed(handler: Handler) -> Handler:
+    async def handle(connection: ServerConnection) -> None:
+        try:
+            await handler(connection)
+        except ConnectionClosed:
+            pass  # the client left while the handler was sending or waiting: no fault of the handler
+
+    return handle
+
+
+def _tell_parent() -> None:
+    """Say that the port is open, on the descriptor that the parent gave."""
+    if descriptor := os.environ.get("WSS_READY_FD"):
+        os.write(int(descriptor), b"\n")
+        os.close(int(descriptor))
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(settings, stop)
+
+
+if __name__ == "__main__":
+    start_logging()
+    try:
+        with asyncio.Runner(loop_factory=ListeningLoop) as runner:
+            runner.run(_main(read_settings(os.environ)))
+    except (SettingError, OSError) as error:
+        sys.exit(f"error: {error}")
