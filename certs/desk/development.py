@@ -1,0 +1,53 @@
+"""A certificate authority of one's own, for development: made by trustme, used once, and its key forgotten."""
+
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import trustme
+
+from desk import CertificateError
+from desk.pair import CERTIFICATE, KEY
+
+CA = "ca.pem"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Apple's systems refuse longer-lived server certificates, whoever issued them (https://support.apple.com/103769).
+LIFETIME = timedelta(days=825)
+
+
+def make_pair(directory: Path, domain: list[str]) -> None:
+    """Write ca.pem, server.key and server.pem for the domain and loopback, owned by the directory's owner.
+
+    The authority's key is never written: whoever trusts ca.pem trusts this one pair and no other.
+    """
+    now = datetime.now(timezone.utc)
+    ca = trustme.CA(organization_name="wss development CA")
+    try:
+        leaf = ca.issue_cert(
+            *dict.fromkeys((*domain, *LOOPBACK)),
+            organization_name="wss development certificate",
+            not_before=now - timedelta(hours=1),
+            not_after=now + LIFETIME - timedelta(hours=1),
+        )
+    except ValueError as error:
+        raise CertificateError(f"no certificate can be made for DOMAIN={','.join(domain)} ({error}). Correct DOMAIN") from None
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    for name, content, mode in (
+        (CA, ca.cert_pem.bytes(), 0o644),
+        (KEY, leaf.private_key_pem.bytes(), 0o600),
+        (CERTIFICATE, chain, 0o644),
+    ):
+        _write(directory / name, content, mode)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    owner = path.parent.stat()
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            file.write(content)
+    except OSError as error:
+        raise CertificateError(
+            f"{path.name} cannot be written ({error.strerror}). Make the directory writable, or put a pair there"
+        ) from None

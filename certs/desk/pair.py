@@ -1,0 +1,145 @@
+"""The pair of certificate and key, checked the way a client will check it."""
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from desk import CertificateError
+
+CERTIFICATE = "server.pem"
+KEY = "server.key"
+
+# X509_V_ERR_* of openssl/x509_vfy.h
+_NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate chain (leaf first) and its key, both in PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The server's own certificate; ValueError where the file holds none."""
+        return x509.load_pem_x509_certificates(self.certificate)[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The names and addresses that the certificate is for."""
+        try:
+            names = self.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return []
+        return [str(name.value) for name in names]
+
+    @property
+    def expiry(self) -> datetime:
+        return self.leaf.not_valid_after_utc
+
+
+def read_pair(directory: Path) -> Pair | None:
+    """Return the pair of the directory, or None where it has neither file.
+
+    Raises CertificateError where one is missing or unreadable.
+    """
+    paths = [directory / CERTIFICATE, directory / KEY]
+    present = [path for path in paths if path.is_symlink() or path.exists()]
+    if not present:
+        return None
+    for path in paths:
+        if path not in present:
+            raise CertificateError(f"{present[0].name} is there, but {path.name} is missing. Put both, or neither, there")
+    return Pair(*(_read(path) for path in paths))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CertificateError(
+            f"{path.name} is a link to {path.readlink()}, which lies outside of this directory."
+            " Put the file itself there (cp --dereference)"
+        ) from None
+    except OSError as error:
+        raise CertificateError(f"{path.name} is unreadable ({error.strerror}). Put a readable PEM file there") from None
+
+
+def check_pair(pair: Pair, domain: list[str], directory: Path) -> None:
+    """Raise CertificateError unless clients of every name in `domain` will accept the pair.
+
+    OpenSSL judges it in a handshake in memory, with the given certificates as the trust anchors; `directory` is where
+    the pair lies as files.
+    """
+    try:
+        pair.leaf
+    except ValueError:
+        raise CertificateError(f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first") from None
+    server = _serving(directory)
+    for name in domain:
+        try:
+            _shake_hands(server, _verifying(directory), name)
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateError(_explain(error, name, pair)) from None
+
+
+def _serving(directory: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(directory / CERTIFICATE, directory / KEY, password=_refuse_passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise CertificateError(
+                f"{KEY} is not the key of {CERTIFICATE}."
+                f" Put the pair of one and the same issue there; the leaf comes first in {CERTIFICATE}"
+            ) from None
+        raise CertificateError(
+            f"OpenSSL cannot use {CERTIFICATE} with {KEY} ({error.reason or error}). Put a PEM certificate and a PEM key there"
+        ) from None
+    return context
+
+
+def _refuse_passphrase() -> str:
+    raise CertificateError(f"{KEY} is encrypted. Put it there without its passphrase (openssl pkey -in KEY -out {KEY})")
+
+
+def _verifying(directory: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # Only the names in the SAN count, as in browsers (RFC 9525 section 2).
+    context.hostname_checks_common_name = False
+    context.load_verify_locations(directory / CERTIFICATE)
+    return context
+
+
+def _shake_hands(server_context: ssl.SSLContext, client_context: ssl.SSLContext, name: str) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client):  # ClientHello, the server's flight, the client's verdict
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+
+
+def _explain(error: ssl.SSLCertVerificationError, name: str, pair: Pair) -> str:
+    match error.verify_code:
+        case code if code == _EXPIRED:
+            return f"the certificate expired on {pair.expiry:%Y-%m-%d %H:%M} UTC. Put a renewed pair there"
+        case code if code == _NOT_YET_VALID:
+            return (
+                f"the certificate is not valid before {pair.leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC."
+                " Set this machine's clock, or put a valid pair there"
+            )
+        case code if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
+            return (
+                f"the certificate is for {', '.join(pair.names) or 'no name at all'}, but DOMAIN has {name}."
+                " Put a pair there that covers it, or correct DOMAIN"
+            )
+        case _:
+            return f"clients will refuse the certificate ({error.verify_message}). Put another pair there"
