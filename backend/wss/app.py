@@ -30,7 +30,5 @@ def load_handler(app: str) -> Handler:
     handler = getattr(module, attribute, None)
     if not inspect.iscoroutinefunction(handler):
         found = "nothing of that name" if handler is None else f"a {type(handler).__name__} that is not a coroutine"
-        raise SettingError(
-            f"APP={app!r}: {module_name} has {found}. Define `async def {attribute}(connection)` there"
-        )
+        raise SettingError(f"APP={app!r}: {module_name} has {found}. Define `async def {attribute}(connection)` there")
     return cast(Handler, handler)

@@ -7,7 +7,6 @@ Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Fir
 import binascii
 from base64 import b64decode
 from http import HTTPStatus
-from typing import Any
 
 from multidict import CIMultiDict
 from picows.websockets import Request, Response, ServerHandshakeConnection
@@ -52,14 +51,18 @@ class Handshake:
         if len(hosts) != 1:
             return _response(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
         if _hostname(hosts[0]) not in self._domain:
-            return _response(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are.")
+            return _response(
+                HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
+            )
         return None
 
     def _check_origin(self, headers: CIMultiDict[str]) -> Response | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
         origins = headers.getall("Origin", [])
         if self._origins and any(origin.lower() not in self._origins for origin in origins):
-            return _response(HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may.")
+            return _response(
+                HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may."
+            )
         return None
 
 

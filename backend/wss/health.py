@@ -18,11 +18,14 @@ def status_line(settings: Settings) -> str:
     """Return the first line of the answer on the health path; raises OSError where there is none."""
     name = min(settings.domain)
     host = f"[{name}]" if ":" in name else name
-    with socket.create_connection(("127.0.0.1", settings.port), timeout=TIMEOUT) as plain:
-        with _secured(plain, name, settings) as connection, connection.makefile("rwb") as stream:
-            stream.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            stream.flush()
-            return stream.readline().decode("ascii", "replace").strip()
+    with (
+        socket.create_connection(("127.0.0.1", settings.port), timeout=TIMEOUT) as plain,
+        _secured(plain, name, settings) as connection,
+        connection.makefile("rwb") as stream,
+    ):
+        stream.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        stream.flush()
+        return stream.readline().decode("ascii", "replace").strip()
 
 
 def _secured(plain: socket.socket, name: str, settings: Settings) -> socket.socket:

@@ -15,7 +15,7 @@ from typing import Any
 import aiofastnet
 
 from wss.address import readable
-from wss.tls import ServerNameReader
+from wss.tls import ServerNameReader, refusal, remember
 
 log = logging.getLogger("wss.listener")
 
@@ -26,13 +26,19 @@ BACKLOG = 4096
 
 _TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 _RECORD_HEADER = 5
-_HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-_PLAIN_HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\n" + _HEADERS + (
-    b"This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://.\n"
+
+
+def _answer(status: str, text: str) -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+    ).encode("ascii")
+
+
+_PLAIN_HTTP_ANSWER = _answer(
+    "400 Bad Request", "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://.\n"
 )
-_MISDIRECTED_ANSWER = b"HTTP/1.1 421 Misdirected Request\r\n" + _HEADERS + (
-    b"This host is not served here. DOMAIN lists those that are.\n"
-)
+_MISDIRECTED_ANSWER = _answer("421 Misdirected Request", "This host is not served here. DOMAIN lists those that are.\n")
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
@@ -43,19 +49,22 @@ def listening_socket(port: int) -> socket.socket:
         return socket.create_server(
             ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG, reuse_port=True
         )
-    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG, reuse_port=True)
+    everywhere = ("0.0.0.0", port)  # noqa: S104  # in a container, Compose decides what is published
+    return socket.create_server(everywhere, backlog=BACKLOG, reuse_port=True)
 
 
 class ListeningLoop(asyncio.SelectorEventLoop):
     """An event loop whose servers are Listeners.
 
     `picows.ws_create_server(…, use_aiofastnet=False, **kwargs)` makes its protocols through the running loop's
-    `create_server`: that is the place where the accepting can be ours. Not for general use: it takes what a Listener takes.
+    `create_server`: that is the place where the accepting can be ours.
     """
 
     async def create_server(  # type: ignore[override]  # on purpose: see above
         self, protocol_factory: Any, host: None = None, port: None = None, **listener: Any
     ) -> Any:
+        """Return a Listener made of these; there is no host and no port, but a socket."""
+        assert (host, port) == (None, None)
         return Listener(protocol_factory, **listener)
 
 
@@ -132,38 +141,47 @@ class Listener:
                 await aiofastnet.connect_accepted_socket(self._loop, self._protocol_factory, connection)
                 return
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                protocol_factory = await self._choose_protocol(connection, peer)
-                if protocol_factory is None:
-                    connection.close()
-                else:
-                    await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection, ssl=self._tls)
+                if client_hello := await self._client_hello(connection, peer):
+                    await self._start_tls(self._tls, connection, peer, client_hello)
+                    return
         except TimeoutError:
             log.info("%s did not finish the TLS handshake in %.0f s", peer, HANDSHAKE_TIMEOUT)
-            connection.close()
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
             log.info("TLS handshake with %s failed: %s", peer, error)
-            connection.close()
         except asyncio.CancelledError:
             connection.close()
             raise
+        connection.close()
 
-    async def _choose_protocol(self, connection: socket.socket, peer: str) -> ProtocolFactory | None:
-        """Look at what the client sends first; return what shall serve it, or None where that is done already."""
+    async def _client_hello(self, connection: socket.socket, peer: str) -> bytes:
+        """Return the first TLS record, unconsumed; or answer what is no TLS, and return nothing."""
         first = await self._peek(connection, _RECORD_HEADER)
         if not first:
-            return None  # closed without a word: a port check
-        if first[0] != _TLS_HANDSHAKE:
-            log.warning("%s spoke plain HTTP to the TLS port: answered 400, use wss://", peer)
-            connection.send(_PLAIN_HTTP_ANSWER)
-            connection.shutdown(socket.SHUT_WR)
-            await self._drain(connection)
-            return None
-        record = await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
-        name = self._server_name.read(record)
-        if name is None or name in self._domain:
-            return self._protocol_factory
-        log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
-        return _Misdirected
+            return b""  # closed without a word: a port check
+        if first[0] == _TLS_HANDSHAKE:
+            return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
+        log.warning("%s spoke plain HTTP to the TLS port: answered 400, use wss://", peer)
+        connection.send(_PLAIN_HTTP_ANSWER)
+        connection.shutdown(socket.SHUT_WR)
+        await self._drain(connection)
+        return b""
+
+    async def _start_tls(self, tls: ssl.SSLContext, connection: socket.socket, peer: str, client_hello: bytes) -> None:
+        protocol_factory = self._protocol_factory
+        name = self._server_name.read(client_hello)
+        if name is not None and name not in self._domain:
+            log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
+            protocol_factory = _Misdirected
+        with connection.dup() as spare:
+            try:
+                transport, _ = await aiofastnet.connect_accepted_socket(
+                    self._loop, protocol_factory, connection, ssl=tls
+                )
+            except ssl.SSLError:
+                # The transport closes without the alert that tells the client why.
+                spare.send(refusal(tls, client_hello))
+                raise
+        remember(transport)
 
     async def _peek(self, connection: socket.socket, size: int) -> bytes:
         """Return the first `size` bytes without consuming them; fewer where the client closed before."""

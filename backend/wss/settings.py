@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-
 Parsed = TypeVar("Parsed")
 
 
@@ -89,7 +88,8 @@ def _host(name: str) -> str:
     if len(name) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", name):
         raise ValueError(
             f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
-            " international ones in their xn-- form, IPv6 addresses in brackets, for example DOMAIN=example.com,www.example.com"
+            " international ones in their xn-- form, IPv6 addresses in brackets,"
+            " for example DOMAIN=example.com,www.example.com"
         )
     return name
 

@@ -3,8 +3,14 @@
 https://wiki.mozilla.org/Security/Server_Side_TLS. Key-exchange groups cannot be set from Python: openssl.cnf does it.
 """
 
+import asyncio
 import ssl
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from picows.websockets import ServerConnection
 
 from wss.settings import SettingError
 
@@ -54,8 +60,35 @@ class ServerNameReader:
         incoming = ssl.MemoryBIO()
         incoming.write(client_hello)
         self._name = None
-        try:
+        # By design it fails: _note refuses every name, and what is no ClientHello fails in the real handshake too.
+        with suppress(ssl.SSLError):
             self._context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
-        except ssl.SSLError:
-            pass  # by design: _note refuses every name, and what is no ClientHello fails in the real handshake
         return self._name.lower() if self._name else None
+
+
+def refusal(context: ssl.SSLContext, client_hello: bytes) -> bytes:
+    """Return the alert by which this ClientHello is refused, or nothing where it is acceptable."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(client_hello)
+    try:
+        context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+    except ssl.SSLWantReadError:
+        return b""
+    except ssl.SSLError:
+        pass  # what it would tell the client is in `outgoing`
+    return outgoing.read()
+
+
+# By the peer's address and port, which no two open connections share: picows shows a handler no more of its transport.
+_transports: WeakValueDictionary[Any, asyncio.BaseTransport] = WeakValueDictionary()
+
+
+def remember(transport: asyncio.BaseTransport) -> None:
+    """Let `tls_session` find the TLS session of this transport for as long as it is open."""
+    _transports[transport.get_extra_info("peername")] = transport
+
+
+def tls_session(connection: ServerConnection) -> ssl.SSLObject | None:
+    """Return the TLS session of a client (`version()`, `cipher()`, …), or None where TLS ends at a proxy before us."""
+    transport = _transports.get(connection.remote_address)
+    return transport.get_extra_info("ssl_object") if transport else None

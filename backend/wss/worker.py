@@ -34,7 +34,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     handler = load_handler(settings.app)
     tls = server_context(settings.tls) if settings.tls else None
     server = await serve(
-        _until_closed(handler),
+        _guarded(handler),
         sock=listening_socket(settings.port),
         tls=tls,
         domain=settings.domain,
@@ -58,12 +58,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         log.warning("%d handlers did not end within %.0f s: cut", len(server.handlers), DRAIN_TIMEOUT)
 
 
-def _until_closed(handler: Handler) -> Handler:
+def _guarded(handler: Handler) -> Handler:
     async def handle(connection: ServerConnection) -> None:
         try:
             await handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
+        except Exception:
+            log.exception("the handler failed on %s: closing its connection with 1011", connection.request.path)
+            raise
 
     return handle
 

@@ -1,4 +1,4 @@
-"""The certificate desk: takes the pair that the operator has, or makes one for development, checks it, hands it over."""
+"""The certificate desk: takes the operator's pair, or makes one for development, checks it and hands it over."""
 
 
 class CertificateError(Exception):

@@ -1,7 +1,7 @@
 """A certificate authority of one's own, for development: made by trustme, used once, and its key forgotten."""
 
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -20,7 +20,7 @@ def make_pair(directory: Path, domain: list[str]) -> None:
 
     The authority's key is never written: whoever trusts ca.pem trusts this one pair and no other.
     """
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     ca = trustme.CA(organization_name="wss development CA")
     try:
         leaf = ca.issue_cert(
@@ -30,7 +30,9 @@ def make_pair(directory: Path, domain: list[str]) -> None:
             not_after=now + LIFETIME - timedelta(hours=1),
         )
     except ValueError as error:
-        raise CertificateError(f"no certificate can be made for DOMAIN={','.join(domain)} ({error}). Correct DOMAIN") from None
+        raise CertificateError(
+            f"no certificate can be made for DOMAIN={','.join(domain)} ({error}). Correct DOMAIN"
+        ) from None
     chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
     for name, content, mode in (
         (CA, ca.cert_pem.bytes(), 0o644),

@@ -1,6 +1,7 @@
 """The pair of certificate and key, checked the way a client will check it."""
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +54,9 @@ def read_pair(directory: Path) -> Pair | None:
         return None
     for path in paths:
         if path not in present:
-            raise CertificateError(f"{present[0].name} is there, but {path.name} is missing. Put both, or neither, there")
+            raise CertificateError(
+                f"{present[0].name} is there, but {path.name} is missing. Put both, or neither, there"
+            )
     return Pair(*(_read(path) for path in paths))
 
 
@@ -76,9 +79,11 @@ def check_pair(pair: Pair, domain: list[str], directory: Path) -> None:
     the pair lies as files.
     """
     try:
-        pair.leaf
+        _ = pair.leaf
     except ValueError:
-        raise CertificateError(f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first") from None
+        raise CertificateError(
+            f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first"
+        ) from None
     server = _serving(directory)
     for name in domain:
         try:
@@ -98,7 +103,8 @@ def _serving(directory: Path) -> ssl.SSLContext:
                 f" Put the pair of one and the same issue there; the leaf comes first in {CERTIFICATE}"
             ) from None
         raise CertificateError(
-            f"OpenSSL cannot use {CERTIFICATE} with {KEY} ({error.reason or error}). Put a PEM certificate and a PEM key there"
+            f"OpenSSL cannot use {CERTIFICATE} with {KEY} ({error.reason or error})."
+            " Put a PEM certificate and a PEM key there"
         ) from None
     return context
 
@@ -121,10 +127,8 @@ def _shake_hands(server_context: ssl.SSLContext, client_context: ssl.SSLContext,
     client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     for side in (client, server, client):  # ClientHello, the server's flight, the client's verdict
-        try:
+        with suppress(ssl.SSLWantReadError):
             side.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
 
 
 def _explain(error: ssl.SSLCertVerificationError, name: str, pair: Pair) -> str:

@@ -1,0 +1,82 @@
+"""The client's side: what it connects to, what it trusts, and plain HTTP where a test needs to see the answer."""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import Stack
+
+TIMEOUT = 10.0  # seconds for any single step of a client
+
+# The example of RFC 6455 section 1.3.
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployment as a client knows it: where it is, and the CA to trust (None: the system's)."""
+
+    host: str
+    port: int
+    path: str
+    ca: Path | None
+
+    @property
+    def url(self) -> str:
+        return f"wss://{self.host}:{self.port}{self.path}"
+
+    @property
+    def authority(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def context(self) -> ssl.SSLContext:
+        """Return a client's context that trusts the CA and nothing else."""
+        return ssl.create_default_context(cafile=self.ca)
+
+    def open_tcp(self) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout=TIMEOUT)
+
+    def open_tls(self, server_name: str | None = None) -> ssl.SSLSocket:
+        """Return a verified TLS connection; `server_name` also names it in the handshake (SNI)."""
+        return self.context().wrap_socket(self.open_tcp(), server_hostname=server_name or self.host)
+
+
+def target_of(stack: Stack, ca: Path) -> Target:
+    """Return what a client needs to know of a stack that is up."""
+    return Target("localhost", stack.port, "/wss", ca)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The status, the headers (lower-case names) and the text of an HTTP response."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+def exchange(connection: socket.socket, lines: Iterable[str]) -> Answer:
+    """Send a request, given as its lines, word for word; return the response."""
+    connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    # After a 101 the stream belongs to the websocket: there is no text.
+    text = "" if response.status == http.client.SWITCHING_PROTOCOLS else response.read().decode()
+    return Answer(response.status, headers, text)
+
+
+def ask(target: Target, path: str | None = None, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+    """Send one HTTP/1.1 request over verified TLS; `headers` may replace Host."""
+    fields = {"Host": target.authority, **(headers or {})}
+    with target.open_tls() as connection:
+        lines = [f"{method} {path or target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        return exchange(connection, lines)

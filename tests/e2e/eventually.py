@@ -1,0 +1,25 @@
+"""The only way to wait: for a condition, with a deadline, and an error that says what did not happen."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def eventually(check: Callable[[], Result], timeout: float, what: str) -> Result:
+    """Return the first true value of `check`, asked again until `timeout` seconds are over.
+
+    An AssertionError or OSError of `check` counts as not yet; at the deadline the last one is the cause.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        cause: Exception | None = None
+        try:
+            if result := check():
+                return result
+        except (AssertionError, OSError) as error:
+            cause = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:.0f} s: {what}") from cause
+        time.sleep(0.05)  # between two looks; the condition above decides

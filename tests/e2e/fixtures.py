@@ -1,0 +1,19 @@
+"""The types of the fixtures that are functions."""
+
+from typing import Any, Protocol
+
+import websocket
+from client import Target
+from stack import Stack
+
+
+class Connect(Protocol):
+    """Open a websocket to the target; `query` comes after its path, `options` are those of create_connection."""
+
+    def __call__(self, target: Target, query: str = "", **options: Any) -> websocket.WebSocket: ...
+
+
+class NewStack(Protocol):
+    """Make a stack for one test, not up yet; `settings` are those of the README."""
+
+    def __call__(self, profile: str, **settings: Any) -> Stack: ...

@@ -1,0 +1,133 @@
+"""One running Compose project, seen the way an operator and a client see it."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+REPOSITORY = Path(__file__).parents[2]
+PROFILES = ("nginx", "apache", "direct")
+COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
+
+# The port in the container that each profile publishes.
+INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
+_ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a Compose command ended: exit code, and everything it printed."""
+
+    code: int
+    output: str
+
+
+@dataclass
+class Stack:
+    """A Compose project with a name of its own, on a free port of 127.0.0.1."""
+
+    engine: docker.DockerClient
+    project: str
+    profile: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    directory: Path = REPOSITORY
+
+    def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> Outcome:
+        """Run `docker compose …` as the README does, with the settings in the environment."""
+        files = [f"--file={file}" for file in self.files]
+        command = [
+            "docker",
+            "compose",
+            "--ansi=never",
+            "--project-name",
+            self.project,
+            *files,
+            "--profile",
+            self.profile,
+        ]
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=self.directory,
+            env={**_plain_environment(), **_ANY_FREE_PORT, **self.settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout)
+
+    def up(self, *arguments: str) -> None:
+        """Start the profile; return when it is healthy."""
+        outcome = self.compose("up", "--build", "--wait", *arguments)
+        assert outcome.code == 0, f"docker compose up failed:\n{outcome.output}\n{self.logs()}"
+
+    def remove(self) -> None:
+        """Remove everything that the project made: containers, networks, volumes, images."""
+        outcome = self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        assert outcome.code == 0, f"docker compose down failed, {self.project} may be left over:\n{outcome.output}"
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        """Return the containers of the project, or of one service; stopped ones too."""
+        labels = [f"com.docker.compose.project={self.project}"]
+        if service:
+            labels.append(f"com.docker.compose.service={service}")
+        return self.engine.containers.list(all=True, filters={"label": labels})
+
+    def container(self, service: str | None = None) -> Container:
+        """Return the only container of the service; by default of the one that terminates TLS."""
+        (container,) = self.containers(service or self.profile)
+        return container
+
+    @property
+    def port(self) -> int:
+        """The published port on 127.0.0.1."""
+        bindings = self.container().ports[f"{INNER_PORT[self.profile]}/tcp"] or []
+        return next(int(binding["HostPort"]) for binding in bindings if binding["HostIp"] == "127.0.0.1")
+
+    @property
+    def edge(self) -> dict[str, str]:
+        """The addresses of the network that clients come by: `subnet` and `gateway`."""
+        (config,) = self.engine.networks.get(f"{self.project}_edge").attrs["IPAM"]["Config"]
+        return {"subnet": config["Subnet"], "gateway": config["Gateway"]}
+
+    def run_client(self, script: str, *arguments: str, files: Mapping[str, Path], **options: Any) -> str:
+        """Run a Python script in a container of its own on the clients' network; return what it prints.
+
+        `files` are mounted (path in the container → file); wss.example resolves to the service that terminates TLS.
+        """
+        address = self.container().attrs["NetworkSettings"]["Networks"][f"{self.project}_edge"]["IPAddress"]
+        output = self.engine.containers.run(
+            f"{self.project}-check",
+            ["python", "-c", script, *arguments],
+            network=f"{self.project}_edge",
+            extra_hosts={"wss.example": address},
+            volumes={str(file): {"bind": path, "mode": "ro"} for path, file in files.items()},
+            labels={"com.docker.compose.project": self.project},
+            remove=True,
+            **options,
+        )
+        return str(output.decode())
+
+    def logs(self, service: str | None = None) -> str:
+        """Return what the containers wrote, for reading by people and by tests."""
+        return "".join(
+            f"--- {container.name} ({container.status})\n{container.logs().decode(errors='replace')}"
+            for container in self.containers(service)
+        )
+
+
+# What the README lists as settings. BASE_IMAGE is not one of a test's: it says what this machine can build from.
+_SETTINGS = {"APP", "CERTS_DIR", "DIRECT_PORT", "DOMAIN", "HTTPS_PORT", "ORIGINS", "RESTART", "WORKERS"}
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return the caller's environment without settings of the stack: a test names those that it needs."""
+    return {name: value for name, value in os.environ.items() if name not in _SETTINGS}

@@ -1,0 +1,50 @@
+"""Rows 1, 2 and 4 of the contract: whom a client reaches, and whom it must not trust."""
+
+import socket
+import ssl
+
+import pytest
+import trustme
+from client import Target
+from fixtures import Connect
+
+
+def test_tom_gets_ok(target: Target, connect: Connect) -> None:
+    ws = connect(target)
+    ws.send("tom")
+    assert ws.recv() == "ok"
+
+
+@pytest.mark.parametrize(
+    ("version", "suite"),
+    [
+        (ssl.TLSVersion.TLSv1_3, "TLS_"),
+        # WeChat mini programs and Android 5; forward secrecy is not a matter of course in 1.2.
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-"),
+    ],
+)
+def test_tls_1_3_and_1_2_are_served(target: Target, connect: Connect, version: ssl.TLSVersion, suite: str) -> None:
+    context = target.context()
+    context.minimum_version = context.maximum_version = version
+    ws = connect(target, sslopt={"context": context})
+    ws.send("tom")
+    assert ws.recv() == "ok"
+    assert isinstance(ws.sock, ssl.SSLSocket)
+    assert str(ws.sock.cipher()).startswith(f"('{suite}")
+
+
+def test_a_name_that_the_certificate_does_not_cover_is_refused_by_the_client(target: Target) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        target.open_tls("unknown.example")
+
+
+def test_an_address_that_the_certificate_does_not_cover_is_refused_by_the_client(target: Target) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
+        target.open_tls(socket.gethostbyname(target.host))
+
+
+def test_a_client_that_does_not_trust_the_ca_refuses(target: Target) -> None:
+    context = ssl.create_default_context()
+    trustme.CA().configure_trust(context)
+    with pytest.raises(ssl.SSLCertVerificationError, match="unable to get"):
+        context.wrap_socket(target.open_tcp(), server_hostname=target.host)

@@ -1,0 +1,51 @@
+"""The first minute of somebody new: clone, start, trust the CA that it made, connect."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from client import Target, target_of
+from fixtures import Connect, NewStack
+from stack import REPOSITORY
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files that git knows, or would add, in a directory of their own; certs/live belongs to somebody else."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    with contextlib.suppress(PermissionError):  # only root can give it away; else it stays ours
+        os.chown(tmp_path / "certs" / "live", 12345, 12345)
+    return tmp_path
+
+
+def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
+    profile: str, new_stack: NewStack, clone: Path, connect: Connect
+) -> None:
+    stack = new_stack(profile, directory=clone, CERTS_DIR="")
+    stack.up()
+    live = clone / "certs" / "live"
+    ca = live / "ca.pem"
+    assert {file.stat().st_uid for file in live.glob("*.*m")} == {live.stat().st_uid}
+    assert _tom(connect, target_of(stack, ca)) == "ok"
+    if_direct = Target("localhost", stack.port, "/", ca)
+    assert profile != "direct" or _tom(connect, if_direct) == "ok"
+    (line,) = [line for line in stack.logs("certs").splitlines() if "To trust it" in line]
+    assert "certs/live/ca.pem" in line
+
+    made = {file.name: file.read_bytes() for file in live.iterdir()}
+    stack.up("--force-recreate")
+    assert {file.name: file.read_bytes() for file in live.iterdir()} == made
+    assert _tom(connect, target_of(stack, ca)) == "ok"
+
+
+def _tom(connect: Connect, target: Target) -> str | bytes:
+    ws = connect(target)
+    ws.send("tom")
+    return ws.recv()

@@ -1,0 +1,45 @@
+"""What the engine says of the containers: who runs in them, what they may do, what is reachable from outside."""
+
+from stack import INNER_PORT, Stack
+
+# The certificate desk reads keys of any owner, and gives what it publishes to the one user that may read it.
+DESK = "certs"
+DESK_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE"]
+
+
+def test_every_container_is_confined(stack: Stack) -> None:
+    for container in stack.containers():
+        host = container.attrs["HostConfig"]
+        desk = container.labels["com.docker.compose.service"] == DESK
+        assert container.attrs["Config"]["User"] == ("0:0" if desk else "10001:10001"), container.name
+        assert host["ReadonlyRootfs"], container.name
+        assert host["CapDrop"] == ["ALL"], container.name
+        added = [name.removeprefix("CAP_") for name in host["CapAdd"] or []]
+        assert added == (DESK_CAPABILITIES if desk else []), container.name
+        assert host["SecurityOpt"] == ["no-new-privileges:true"], container.name
+        assert not host["Privileged"], container.name
+
+
+def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
+    for container in stack.containers():
+        if container.status != "running":
+            continue
+        assert container.exec_run(["id", "-u"]).output == b"10001\n"
+        assert b"CapEff:\t0000000000000000" in container.exec_run(["cat", "/proc/1/status"]).output
+        assert container.exec_run(["touch", "/srv/file"]).exit_code != 0
+        assert container.exec_run(["cat", "/etc/shadow"]).exit_code != 0
+
+
+def test_nothing_but_the_one_port_is_published(stack: Stack) -> None:
+    published = {
+        (container.labels["com.docker.compose.service"], port)
+        for container in stack.containers()
+        for port, bindings in container.ports.items()
+        if bindings
+    }
+    assert published == {(stack.profile, f"{INNER_PORT[stack.profile]}/tcp")}
+
+
+def test_the_key_is_readable_for_the_tls_service_alone(stack: Stack) -> None:
+    listing = stack.container().exec_run(["stat", "--dereference", "--format=%u %a", "/tls/current/server.key"])
+    assert listing.output == b"10001 400\n"

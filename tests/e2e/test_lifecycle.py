@@ -1,0 +1,60 @@
+"""Row 14 of the contract, and readiness: how it starts and how it ends, as the engine and the clients see it."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import websocket
+from client import target_of
+from fixtures import Connect, NewStack
+from stack import Outcome, Stack
+from websocket import ABNF
+
+CLIENTS = 5
+GOING_AWAY = 1001
+
+
+def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
+    for container in stack.containers():
+        state = container.attrs["State"]
+        if "Health" in state:
+            assert state["Health"]["Status"] == "healthy"
+        else:
+            assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+
+
+@pytest.mark.parametrize("command", ["stop", "down"])
+def test_a_stop_says_1001_to_every_client_and_ends_with_0(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect, command: str
+) -> None:
+    stack = new_stack(profile)
+    stack.up()
+    services = {container.labels["com.docker.compose.service"] for container in stack.containers()}
+    target = target_of(stack, ca_file)
+    clients = [connect(target) for _ in range(CLIENTS)]
+    before = int(time.time())
+
+    with ThreadPoolExecutor(CLIENTS + 1) as pool:
+        codes = [pool.submit(_close_code, client) for client in clients]
+        outcome: Outcome = pool.submit(stack.compose, command).result()
+
+    assert outcome.code == 0, outcome.output
+    assert [code.result() for code in codes] == [GOING_AWAY] * CLIENTS
+    # The engine's own record, because `down` leaves no container to ask. 137 would be a kill after the grace period.
+    running = services - {"certs", "check"}
+    assert _exit_codes(stack, since=before) == dict.fromkeys(running, 0)
+
+
+def _close_code(ws: websocket.WebSocket) -> int:
+    """Wait for the close frame, answer it; return its code."""
+    opcode, frame = ws.recv_data_frame(control_frame=True)
+    assert opcode == ABNF.OPCODE_CLOSE
+    return int.from_bytes(frame.data[:2], "big")
+
+
+def _exit_codes(stack: Stack, since: int) -> dict[str, int]:
+    filters = {"event": "die", "label": f"com.docker.compose.project={stack.project}"}
+    events = stack.engine.events(since=since, until=int(time.time()) + 1, filters=filters, decode=True)
+    attributes = [event["Actor"]["Attributes"] for event in events]
+    return {each["com.docker.compose.service"]: int(each["exitCode"]) for each in attributes}

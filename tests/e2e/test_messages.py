@@ -1,0 +1,61 @@
+"""Row 3 of the contract: what goes in comes out, with its type and every byte."""
+
+import os
+
+import pytest
+import websocket
+from client import Target
+from fixtures import Connect
+from websocket import ABNF
+
+pytestmark = pytest.mark.usefixtures("stack")  # a deployment that is already up need not echo
+
+ECHO = "?app=echo"
+
+
+@pytest.mark.parametrize(
+    ("opcode", "payload"),
+    [
+        pytest.param(ABNF.OPCODE_TEXT, b"tom", id="text"),
+        pytest.param(ABNF.OPCODE_TEXT, "湯姆 🐈".encode(), id="text outside of ASCII"),
+        pytest.param(ABNF.OPCODE_TEXT, b"", id="empty text"),
+        pytest.param(ABNF.OPCODE_BINARY, b"\x00\xff\x80", id="binary that is no UTF-8"),
+        pytest.param(ABNF.OPCODE_BINARY, b"tom", id="binary that could be text"),
+        pytest.param(ABNF.OPCODE_BINARY, b"", id="empty binary"),
+        pytest.param(ABNF.OPCODE_BINARY, os.urandom(1024 * 1024), id="1 MiB"),
+    ],
+)
+def test_a_message_comes_back_as_it_was(target: Target, connect: Connect, opcode: int, payload: bytes) -> None:
+    ws = connect(target, ECHO)
+    ws.send(payload, opcode)
+    assert ws.recv_data() == (opcode, payload)
+
+
+def test_fragments_come_back_as_one_message(target: Target, connect: Connect) -> None:
+    ws = connect(target, ECHO)
+    _send_frame(ws, b"to", ABNF.OPCODE_TEXT, final=False)
+    _send_frame(ws, b"", ABNF.OPCODE_CONT, final=False)
+    _send_frame(ws, b"m", ABNF.OPCODE_CONT, final=True)
+    assert ws.recv_data() == (ABNF.OPCODE_TEXT, b"tom")
+
+
+def test_a_ping_between_fragments_is_answered_at_once(target: Target, connect: Connect) -> None:
+    ws = connect(target, ECHO)
+    _send_frame(ws, b"to", ABNF.OPCODE_TEXT, final=False)
+    ws.ping(b"are you there?")
+    opcode, frame = ws.recv_data_frame(control_frame=True)
+    assert (opcode, frame.data) == (ABNF.OPCODE_PONG, b"are you there?")
+    _send_frame(ws, b"m", ABNF.OPCODE_CONT, final=True)
+    assert ws.recv_data() == (ABNF.OPCODE_TEXT, b"tom")
+
+
+def test_messages_in_flight_keep_their_order(target: Target, connect: Connect) -> None:
+    ws = connect(target, ECHO)
+    sent = [f"message {number}" for number in range(200)]
+    for message in sent:
+        ws.send(message)
+    assert [ws.recv() for _ in sent] == sent
+
+
+def _send_frame(ws: websocket.WebSocket, payload: bytes, opcode: int, *, final: bool) -> None:
+    ws.send_frame(ABNF.create_frame(payload, opcode, fin=int(final)))

@@ -1,0 +1,104 @@
+"""Row 6 of the contract: what TLS must not negotiate, and what it must."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+from client import Target
+from stack import INNER_PORT, Stack
+
+# Record and handshake types of RFC 5246 and 8446.
+ALERT, HANDSHAKE = 21, 22
+PROTOCOL_VERSION, HANDSHAKE_FAILURE = 70, 40
+
+TLS_1_2 = 0x0303
+ECDHE_ECDSA_AES128_GCM, ECDHE_RSA_AES128_GCM = 0xC02B, 0xC02F
+
+
+def test_a_hello_with_a_good_suite_is_answered(target: Target) -> None:
+    # Without this the refusals below would prove nothing.
+    record = _offer(target, TLS_1_2, ECDHE_ECDSA_AES128_GCM, ECDHE_RSA_AES128_GCM)
+    assert record[0] == HANDSHAKE
+
+
+@pytest.mark.parametrize("version", [0x0300, 0x0301, 0x0302], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
+def test_versions_before_1_2_are_refused(target: Target, version: int) -> None:
+    record = _offer(target, version, 0xC009, 0xC013, 0x002F)
+    assert record[0] == ALERT
+    # nginx answers SSL 3.0 as if the suites were at fault: OpenSSL looks at its own version limits first there.
+    assert record[-1] in (PROTOCOL_VERSION, HANDSHAKE_FAILURE)
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        pytest.param(0x0005, id="RC4"),
+        pytest.param(0xC007, id="ECDHE with RC4"),
+        pytest.param(0x000A, id="3DES"),
+        pytest.param(0xC008, id="ECDHE with 3DES"),
+        pytest.param(0x0003, id="export"),
+        pytest.param(0x0034, id="anonymous DH"),
+        pytest.param(0xC018, id="anonymous ECDH"),
+        pytest.param(0xC006, id="no encryption"),
+        pytest.param(0x009C, id="no forward secrecy"),
+        pytest.param(0xC009, id="CBC"),
+    ],
+)
+def test_weak_suites_are_refused(target: Target, suite: int) -> None:
+    record = _offer(target, TLS_1_2, suite)
+    assert (record[0], record[-1]) == (ALERT, HANDSHAKE_FAILURE)
+
+
+def test_a_client_with_nothing_but_post_quantum_key_exchange_is_served(
+    stack: Stack, ca_file: Path, tmp_path: Path
+) -> None:
+    # In a container, because the machine's own OpenSSL may be too old for it.
+    config = tmp_path / "openssl.cnf"
+    config.write_text(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = only\n[only]\nGroups = X25519MLKEM768\n"
+    )
+    script = """
+import socket, ssl, sys
+context = ssl.create_default_context(cafile="/ca.pem")
+with socket.create_connection(("wss.example", int(sys.argv[1])), timeout=10) as tcp:
+    with context.wrap_socket(tcp, server_hostname="wss.example") as tls:
+        print(tls.version())
+"""
+    port = str(INNER_PORT[stack.profile])
+    files = {"/ca.pem": ca_file, "/openssl.cnf": config}
+    assert stack.run_client(script, port, files=files, environment={"OPENSSL_CONF": "/openssl.cnf"}) == "TLSv1.3\n"
+
+
+def _offer(target: Target, version: int, *suites: int) -> bytes:
+    """Send a ClientHello of our own making, which no library would send any more; return the record it gets."""
+    name = target.host.encode()
+    extensions = b"".join(
+        _u16(number) + _sized(body)
+        for number, body in (
+            (0, _sized(b"\x00" + _sized(name))),  # server_name
+            (10, _sized(_u16(0x001D) + _u16(0x0017))),  # supported_groups: x25519, secp256r1
+            (11, b"\x01\x00"),  # ec_point_formats: uncompressed
+            (13, _sized(b"".join(map(_u16, (0x0403, 0x0804, 0x0401, 0x0203, 0x0201))))),  # signature_algorithms
+        )
+    )
+    hello = (
+        _u16(version)
+        + secrets.token_bytes(32)
+        + b"\x00"  # no session
+        + _sized(b"".join(map(_u16, suites)))
+        + b"\x01\x00"  # no compression
+        + _sized(extensions)
+    )
+    handshake = b"\x01" + len(hello).to_bytes(3, "big") + hello
+    with target.open_tcp() as connection, connection.makefile("rb") as stream:
+        connection.sendall(bytes([HANDSHAKE]) + _u16(0x0301) + _sized(handshake))
+        header = stream.read(5)
+        return header + stream.read(int.from_bytes(header[3:], "big"))
+
+
+def _u16(number: int) -> bytes:
+    return number.to_bytes(2, "big")
+
+
+def _sized(body: bytes) -> bytes:
+    return _u16(len(body)) + body
