@@ -21,6 +21,8 @@ log = logging.getLogger("wss.listener")
 
 # Seconds from accept to the end of the TLS handshake; a silent client is closed then.
 HANDSHAKE_TIMEOUT = 10.0
+# Seconds that a client has to answer the end of TLS (close_notify) before TCP is closed; many never do.
+CLOSE_NOTIFY_TIMEOUT = 1.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
 BACKLOG = 4096
 
@@ -175,7 +177,7 @@ class Listener:
         with connection.dup() as spare:
             try:
                 transport, _ = await aiofastnet.connect_accepted_socket(
-                    self._loop, protocol_factory, connection, ssl=tls
+                    self._loop, protocol_factory, connection, ssl=tls, ssl_shutdown_timeout=CLOSE_NOTIFY_TIMEOUT
                 )
             except ssl.SSLError:
                 # The transport closes without the alert that tells the client why.

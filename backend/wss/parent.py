@@ -35,7 +35,7 @@ class Parent:
         # The first one alone: what is wrong with the settings is said once, and nothing starts half.
         first = await self._start()
         if first is None:
-            return 1
+            return 0 if self._stopping.is_set() else 1
         rest = self._settings.workers - 1
         await asyncio.gather(self._keep(first), *(self._keep(None) for _ in range(rest)))
         return 1 if self._failed else 0
@@ -48,11 +48,12 @@ class Parent:
 
     async def _keep(self, worker: Process | None) -> None:
         loop = asyncio.get_running_loop()
-        while not self._stopping.is_set():
+        while worker or not self._stopping.is_set():
             started = loop.time()
             worker = worker or await self._start()
             if worker is None:
-                self._failed = True
+                # Told to stop before it was ready, it just ends.
+                self._failed |= not self._stopping.is_set()
                 self.stop()
                 return
             code = await worker.wait()
@@ -70,7 +71,7 @@ class Parent:
         ready, tell = os.pipe()
         environment = {**os.environ, "WSS_READY_FD": str(tell)}
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wss.worker", env=environment, pass_fds=[tell]
+            sys.executable, "-m", "wss.worker", stdin=asyncio.subprocess.PIPE, env=environment, pass_fds=[tell]
         )
         os.close(tell)
         self._workers.add(worker)

@@ -80,8 +80,11 @@ def _tell_parent() -> None:
 
 async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    # The parent holds the other end and never writes: it is readable when the parent is gone, however it went.
+    loop.add_reader(sys.stdin.fileno(), stop.set)
     await run(settings, stop)
 
 

@@ -1,0 +1,164 @@
+"""The certificate desk: what it takes, what it makes, what it hands over."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from desk import CertificateError
+from desk.development import make_pair
+from desk.pair import check_pair, read_pair
+from desk.publish import publish
+
+NOW = datetime.now(UTC)
+
+Fault = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+def write_pair(leaf: trustme.LeafCert, directory: Path) -> None:
+    leaf.private_key_pem.write_to_path(directory / "server.key")
+    (directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+
+
+def check(directory: Path, *domain: str) -> None:
+    pair = read_pair(directory)
+    assert pair
+    check_pair(pair, list(domain), directory)
+
+
+@pytest.mark.parametrize("domain", [["localhost"], ["localhost", "a.wild.example"], ["192.0.2.1", "2001:db8::1"]])
+def test_a_good_pair_passes(ca: trustme.CA, tmp_path: Path, domain: list[str]) -> None:
+    write_pair(ca.issue_cert("localhost", "*.wild.example", "192.0.2.1", "2001:db8::1"), tmp_path)
+    check(tmp_path, *domain)
+
+
+def test_a_chain_with_an_intermediate_passes(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.create_child_ca().issue_cert("localhost"), tmp_path)
+    check(tmp_path, "localhost")
+
+
+@pytest.mark.parametrize("name", ["other.example", "wild.example", "a.b.wild.example", "192.0.2.2"])
+def test_every_name_of_domain_must_be_covered(ca: trustme.CA, tmp_path: Path, name: str) -> None:
+    write_pair(ca.issue_cert("localhost", "*.wild.example", "192.0.2.1"), tmp_path)
+    with pytest.raises(CertificateError, match=rf"but DOMAIN has {name}\. Put a pair there that covers it"):
+        check(tmp_path, "localhost", name)
+
+
+def test_a_name_in_the_common_name_alone_does_not_count(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.issue_cert(common_name="localhost"), tmp_path)
+    with pytest.raises(CertificateError, match="is for no name at all, but DOMAIN has localhost"):
+        check(tmp_path, "localhost")
+
+
+def test_an_expired_certificate_is_named_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)), tmp_path)
+    with pytest.raises(CertificateError, match=f"expired on {NOW - timedelta(days=1):%Y-%m-%d}"):
+        check(tmp_path, "localhost")
+
+
+def test_a_certificate_of_tomorrow_is_named_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.issue_cert("localhost", not_before=NOW + timedelta(days=1)), tmp_path)
+    with pytest.raises(CertificateError, match=f"not valid before {NOW + timedelta(days=1):%Y-%m-%d}"):
+        check(tmp_path, "localhost")
+
+
+def no_pem(directory: Path) -> None:
+    (directory / "server.pem").write_text("not a certificate\n")
+
+
+def no_key(directory: Path) -> None:
+    (directory / "server.key").write_text("not a key\n")
+
+
+def swapped(directory: Path) -> None:
+    certificate = (directory / "server.pem").read_bytes()
+    (directory / "server.pem").write_bytes((directory / "server.key").read_bytes())
+    (directory / "server.key").write_bytes(certificate)
+
+
+def encrypted(directory: Path) -> None:
+    key = load_pem_private_key((directory / "server.key").read_bytes(), None)
+    (directory / "server.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+
+
+def a_directory(directory: Path) -> None:
+    (directory / "server.key").unlink()
+    (directory / "server.key").mkdir()
+
+
+def another_key(directory: Path) -> None:
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(directory / "server.key")
+
+
+def root_first(directory: Path) -> None:
+    authority = trustme.CA()
+    leaf = (directory / "server.pem").read_bytes()
+    (directory / "server.pem").write_bytes(authority.cert_pem.bytes() + leaf)
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        (no_pem, "holds no certificate in PEM form"),
+        (no_key, "cannot use server.pem with server.key"),
+        (swapped, "holds no certificate in PEM form"),
+        (encrypted, "server.key is encrypted"),
+        (a_directory, "server.key is unreadable"),
+        (another_key, "server.key is not the key of server.pem"),
+        (root_first, "server.key is not the key of server.pem"),
+    ],
+)
+def test_what_cannot_be_served_is_named(ca: trustme.CA, tmp_path: Path, fault: Fault, complaint: str) -> None:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    fault(tmp_path)
+    with pytest.raises(CertificateError, match=complaint):
+        check(tmp_path, "localhost")
+
+
+def test_an_empty_directory_has_no_pair(tmp_path: Path) -> None:
+    assert read_pair(tmp_path) is None
+
+
+def test_a_development_pair_serves_the_domain_and_loopback(tmp_path: Path) -> None:
+    make_pair(tmp_path, ["example.com", "localhost"])
+    check(tmp_path, "example.com", "localhost", "127.0.0.1", "::1")
+    assert (tmp_path / "server.key").stat().st_mode & 0o777 == 0o600
+    assert {file.name for file in tmp_path.iterdir()} == {"ca.pem", "server.key", "server.pem"}
+
+
+def test_a_development_pair_is_not_made_for_what_is_no_name(tmp_path: Path) -> None:
+    with pytest.raises(CertificateError, match="Correct DOMAIN"):
+        make_pair(tmp_path, ["not a name"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_publishing_replaces_the_pair_as_a_whole(
+    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desk.publish.READER", os.getuid())
+    source, volume = tmp_path / "source", tmp_path / "volume"
+    source.mkdir()
+    volume.mkdir()
+    for _ in range(2):
+        write_pair(ca.issue_cert("localhost"), source)
+        pair = read_pair(source)
+        assert pair
+        publish(pair, volume)
+        publish(pair, volume)
+        assert read_pair(volume / "current") == pair
+        assert len(list(volume.iterdir())) == 2  # the pair, and the link to it

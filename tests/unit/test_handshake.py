@@ -1,0 +1,115 @@
+"""A request in, a decision out."""
+
+from pathlib import Path
+
+import pytest
+from multidict import CIMultiDict
+from picows.websockets import Request, Response, ServerHandshakeConnection
+from wss.handshake import Handshake
+from wss.settings import read_settings
+
+GOOD = (
+    ("Host", "localhost:8282"),
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+)
+
+
+def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, str], ...] = ()) -> Request:
+    """A good request, changed: a header left out, others added."""
+    return Request(path, CIMultiDict([*(field for field in GOOD if field[0] != without), *extra]))
+
+
+def decide(request: Request, **environment: str) -> Response | None:
+    return Handshake(read_settings(environment))(ServerHandshakeConnection(request), request)
+
+
+@pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret"])
+def test_a_good_request_goes_on(path: str) -> None:
+    assert decide(request(path)) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        # RFC 9112 section 3.2: exactly one Host.
+        (request(without="Host"), 400),
+        (request(extra=(("Host", "localhost"),)), 400),
+        # RFC 9110 section 7.4.
+        (request(without="Host", extra=(("Host", "evil.example"),)), 421),
+        (request(without="Host", extra=(("Host", "localhost.evil.example"),)), 421),
+        (request(without="Host", extra=(("Host", "[::1]:8282"),)), 421),
+        (request(without="Host", extra=(("Host", ""),)), 421),
+        (request("/nope"), 404),
+        (request("/wss/"), 404),
+        (request("/wss/../wss"), 404),
+        # RFC 6455 section 4.2.1.
+        (request(without="Upgrade"), 426),
+        (request(without="Connection"), 426),
+        (request(without="Upgrade", extra=(("Upgrade", "h2c"),)), 426),
+        (request(without="Connection", extra=(("Connection", "close"),)), 426),
+        (request(without="Sec-WebSocket-Version"), 426),
+        (request(without="Sec-WebSocket-Version", extra=(("Sec-WebSocket-Version", "8"),)), 426),
+        (request(extra=(("Sec-WebSocket-Version", "13"),)), 426),
+        (request(without="Sec-WebSocket-Key"), 400),
+        (request(without="Sec-WebSocket-Key", extra=(("Sec-WebSocket-Key", "dG9t"),)), 400),
+        (request(without="Sec-WebSocket-Key", extra=(("Sec-WebSocket-Key", "é"),)), 400),
+        (request(extra=(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),)), 400),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_status_that_fits(changed: Request, status: int) -> None:
+    response = decide(changed)
+    assert response is not None
+    assert response.status_code == status
+    assert bytes(response.body).endswith(b".\n")
+    if status == 426:
+        assert (response.headers["Upgrade"], response.headers["Sec-WebSocket-Version"]) == ("websocket", "13")
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [("LOCALHOST", "localhost"), ("b.example:443", "a.example,b.example"), ("[2001:db8::1]:443", "[2001:db8::1]")],
+)
+def test_every_name_of_domain_is_served(host: str, domain: str) -> None:
+    assert decide(request(without="Host", extra=(("Host", host),)), DOMAIN=domain) is None
+
+
+def test_connection_options_of_firefox_are_made_to_fit_picows() -> None:
+    firefox = request(without="Connection", extra=(("Connection", "keep-alive, Upgrade"),))
+    assert decide(firefox) is None
+    assert firefox.headers["Connection"] == "Upgrade"
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        ("", "https://anybody.example", True),
+        ("https://example.com", "https://example.com", True),
+        ("https://example.com", "HTTPS://Example.com", True),
+        ("https://example.com", None, True),
+        ("https://example.com", "https://example.com:444", False),
+        ("https://example.com", "http://example.com", False),
+        ("https://example.com", "https://example.com.evil.example", False),
+        ("https://example.com", "null", False),
+    ],
+)
+def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | None, allowed: bool) -> None:
+    response = decide(request(extra=(("Origin", origin),) if origin else ()), ORIGINS=origins)
+    assert (response is None) == allowed
+    assert allowed or (response is not None and response.status_code == 403)
+
+
+def test_health_needs_no_upgrade() -> None:
+    response = decide(Request("/healthz", CIMultiDict([("Host", "localhost")])))
+    assert response is not None
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"TLS_DIR": str(Path("/tls"))}, False)])
+def test_only_a_proxy_may_say_who_the_client_is(environment: dict[str, str], kept: bool) -> None:
+    forwarded = request(extra=(("X-Real-IP", "192.0.2.7"), ("x-real-ip", "192.0.2.8"), ("Forwarded", "for=192.0.2.7")))
+    assert decide(forwarded, **environment) is None
+    assert ("X-Real-IP" in forwarded.headers) == kept
+    assert ("Forwarded" in forwarded.headers) == kept

@@ -1,0 +1,89 @@
+"""Every setting has a default, and what cannot be meant is refused by name."""
+
+import os
+from pathlib import Path
+
+import pytest
+from wss.settings import SettingError, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = read_settings({})
+    assert settings.app == "apps.ok:handler"
+    assert settings.domain == {"localhost"}
+    assert settings.origins == frozenset()
+    assert settings.workers == 1
+    assert settings.port == 8282
+    assert settings.tls is None
+
+
+def test_empty_values_count_as_absent() -> None:
+    # Compose hands over "" for what nobody set.
+    assert read_settings(dict.fromkeys(("APP", "DOMAIN", "ORIGINS", "WORKERS", "PORT", "TLS_DIR"), " ")) == (
+        read_settings({})
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("example.com", {"example.com"}),
+        ("Example.COM", {"example.com"}),
+        (" a.example , b.example ,", {"a.example", "b.example"}),
+        ("xn--caf-dma.example", {"xn--caf-dma.example"}),
+        ("under_score", {"under_score"}),
+        ("192.0.2.1", {"192.0.2.1"}),
+        ("[2001:db8:0::1]", {"2001:db8::1"}),
+    ],
+)
+def test_domain_is_a_list_of_hosts(value: str, names: set[str]) -> None:
+    assert read_settings({"DOMAIN": value}).domain == names
+
+
+def test_workers_auto_is_one_per_core() -> None:
+    assert read_settings({"WORKERS": "auto"}).workers == len(os.sched_getaffinity(0))
+
+
+def test_origins_are_a_list() -> None:
+    settings = read_settings({"ORIGINS": "https://example.com, http://localhost:3000"})
+    assert settings.origins == {"https://example.com", "http://localhost:3000"}
+
+
+def test_tls_dir_is_a_path() -> None:
+    assert read_settings({"TLS_DIR": "/tls/current"}).tls == Path("/tls/current")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("APP", "apps.ok"),
+        ("APP", "apps/ok.py:handler"),
+        ("APP", "apps.ok:handler()"),
+        ("DOMAIN", ","),
+        ("DOMAIN", "https://example.com"),
+        ("DOMAIN", "example.com:443"),
+        ("DOMAIN", "example.com/wss"),
+        ("DOMAIN", "*.example.com"),
+        ("DOMAIN", "café.example"),
+        ("DOMAIN", "-a.example"),
+        ("DOMAIN", "a..example"),
+        ("DOMAIN", "2001:db8::1"),
+        ("DOMAIN", f"{'a' * 64}.example"),
+        ("DOMAIN", "a.example; evil"),
+        ("ORIGINS", "example.com"),
+        ("ORIGINS", "https://example.com/"),
+        ("ORIGINS", "wss://example.com"),
+        ("WORKERS", "0"),
+        ("WORKERS", "-1"),
+        ("WORKERS", "513"),
+        ("WORKERS", "two"),
+        ("WORKERS", "²"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as error:
+        read_settings({name: value})
+    assert str(error.value).startswith(f"{name}={value!r}: ")
+    assert "Give " in str(error.value)
