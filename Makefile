@@ -1,0 +1,22 @@
+# Thin lines over the commands of the README.
+
+PROFILE ?= nginx
+
+.PHONY: up down test engine
+
+up: engine
+	docker compose --profile $(PROFILE) up --build --wait
+
+down:
+	docker compose --profile nginx --profile apache --profile direct down
+
+test: engine .venv
+	.venv/bin/pytest
+
+engine:
+	tools/engine
+
+.venv: tests/requirements.txt
+	python3 -m venv --clear .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement tests/requirements.txt
+	touch .venv
