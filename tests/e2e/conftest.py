@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LIVE] = []
+    url = config.getoption("--url")
+    if url and not (urlsplit(url).scheme == "wss" and urlsplit(url).hostname):
+        raise pytest.UsageError(f"--url={url}: give a wss:// URL, for example wss://example.com/wss")
     # A terminated run cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -152,9 +155,7 @@ def target(request: pytest.FixtureRequest, profile: str) -> Target:
     """Where clients connect: the shared stack, or what --url names."""
     if profile == "url":
         url = urlsplit(request.config.getoption("--url"))
-        if url.scheme != "wss" or not url.hostname:
-            raise pytest.UsageError("--url must be like wss://example.com/wss")
-        return Target(url.hostname, url.port or 443, url.path or "/", request.config.getoption("--ca"))
+        return Target(str(url.hostname), url.port or 443, url.path or "/", request.config.getoption("--ca"))
     return target_of(request.getfixturevalue("stack"), request.getfixturevalue("ca_file"))
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -11,6 +12,15 @@ from fixtures import Connect
 
 def test_tom_gets_ok(target: Target, connect: Connect) -> None:
     ws = connect(target)
+    ws.send("tom")
+    assert ws.recv() == "ok"
+
+
+@pytest.mark.profiles("direct")
+@pytest.mark.usefixtures("stack")
+def test_the_root_path_is_the_websocket_too(target: Target, connect: Connect) -> None:
+    # As in the manual: wss://DOMAIN:8282, where no site shares the port.
+    ws = connect(replace(target, path="/"))
     ws.send("tom")
     assert ws.recv() == "ok"
 
@@ -38,6 +48,7 @@ def test_a_name_that_the_certificate_does_not_cover_is_refused_by_the_client(tar
         target.open_tls("unknown.example")
 
 
+@pytest.mark.usefixtures("stack")  # the certificate of another deployment may cover it
 def test_an_address_that_the_certificate_does_not_cover_is_refused_by_the_client(target: Target) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
         target.open_tls(socket.gethostbyname(target.host))

@@ -34,8 +34,6 @@ def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
     ca = live / "ca.pem"
     assert {file.stat().st_uid for file in live.glob("*.*m")} == {live.stat().st_uid}
     assert _tom(connect, target_of(stack, ca)) == "ok"
-    if_direct = Target("localhost", stack.port, "/", ca)
-    assert profile != "direct" or _tom(connect, if_direct) == "ok"
     (line,) = [line for line in stack.logs("certs").splitlines() if "To trust it" in line]
     assert "certs/live/ca.pem" in line
 
@@ -43,6 +41,25 @@ def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
     stack.up("--force-recreate")
     assert {file.name: file.read_bytes() for file in live.iterdir()} == made
     assert _tom(connect, target_of(stack, ca)) == "ok"
+
+
+SHOUT = """
+from wss import Connection
+
+async def handler(connection: Connection) -> None:
+    async for message in connection:
+        await connection.send(message.upper())
+"""
+
+
+@pytest.mark.profiles("nginx")
+def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
+    profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
+) -> None:
+    (clone / "backend" / "apps" / "shout.py").write_text(SHOUT)
+    stack = new_stack(profile, directory=clone, CERTS_DIR=str(certs), APP="apps.shout:handler")
+    stack.up()
+    assert _tom(connect, target_of(stack, ca_file)) == "TOM"
 
 
 def _tom(connect: Connect, target: Target) -> str | bytes:
