@@ -52,9 +52,10 @@ class Parent:
             started = loop.time()
             worker = worker or await self._start()
             if worker is None:
-                # Told to stop before it was ready, it just ends.
-                self._failed |= not self._stopping.is_set()
-                self.stop()
+                # One that was told to stop before it was ready just ends.
+                if not self._stopping.is_set():
+                    self._failed = True
+                    self.stop()
                 return
             code = await worker.wait()
             self._workers.discard(worker)
