@@ -2,18 +2,19 @@
 
 from ipaddress import IPv6Address, ip_address
 
+from multidict import CIMultiDict
 from picows.websockets import ServerConnection
 
-# What a proxy says about the client it speaks for. nginx and Apache overwrite all of them; where clients reach us
-# without a proxy, the handshake removes them: nobody but a proxy may say who the client is.
-FORWARDING_HEADERS = (
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Port",
-    "X-Forwarded-Proto",
-    "X-Real-IP",
-)
+# What our proxies say about the client they speak for, in place of what it may have said itself.
+_SET_BY_PROXIES = {"x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+
+
+def remove_claims(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:
+    """Remove the headers by which a client could pretend to be another one, in every spelling there is a use for."""
+    for name in {name.lower() for name in headers}:
+        claim = name in ("forwarded", "x-real-ip") or name.startswith("x-forwarded-")
+        if claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
+            headers.popall(name)
 
 
 def peer_address(connection: ServerConnection) -> str:

@@ -6,12 +6,14 @@ Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Fir
 
 import binascii
 from base64 import b64decode
+from contextlib import suppress
 from http import HTTPStatus
+from ipaddress import IPv6Address
 
 from multidict import CIMultiDict
 from picows.websockets import Request, Response, ServerHandshakeConnection
 
-from wss.address import FORWARDING_HEADERS
+from wss.address import remove_claims
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
@@ -29,9 +31,7 @@ class Handshake:
     def __call__(self, _: ServerHandshakeConnection, request: Request) -> Response | None:
         """Return the refusal, the health answer, or None to let the connection be opened."""
         headers = request.headers
-        if not self._behind_a_proxy:
-            for name in FORWARDING_HEADERS:
-                headers.popall(name, None)
+        remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
         path = request.path.partition("?")[0]
         if refusal := self._check_host(headers):
             return refusal
@@ -89,7 +89,8 @@ def _check_upgrade(headers: CIMultiDict[str]) -> Response | None:
 def _hostname(host: str) -> str:
     """Return the name in a Host header without port and brackets, in lower case."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        with suppress(ValueError):  # in the one spelling of RFC 5952, as in the settings
+            return str(IPv6Address(host[1:].partition("]")[0]))
     return host.partition(":")[0].lower()
 
 

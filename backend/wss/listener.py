@@ -15,7 +15,7 @@ from typing import Any
 import aiofastnet
 
 from wss.address import readable
-from wss.tls import ServerNameReader, refusal, remember
+from wss.tls import refusal, remember, server_name
 
 log = logging.getLogger("wss.listener")
 
@@ -85,7 +85,6 @@ class Listener:
         self._socket = sock
         self._tls = tls
         self._domain = domain
-        self._server_name = ServerNameReader()
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._socket.setblocking(False)
@@ -149,7 +148,7 @@ class Listener:
         except TimeoutError:
             log.info("%s did not finish the TLS handshake in %.0f s", peer, HANDSHAKE_TIMEOUT)
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
-            log.info("TLS handshake with %s failed: %s", peer, error)
+            log.info("connection from %s failed before it was open: %s", peer, error)
         except asyncio.CancelledError:
             connection.close()
             raise
@@ -162,7 +161,7 @@ class Listener:
             return b""  # closed without a word: a port check
         if first[0] == _TLS_HANDSHAKE:
             return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
-        log.warning("%s spoke plain HTTP to the TLS port: answered 400, use wss://", peer)
+        log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
         connection.send(_PLAIN_HTTP_ANSWER)
         connection.shutdown(socket.SHUT_WR)
         await self._drain(connection)
@@ -170,7 +169,7 @@ class Listener:
 
     async def _start_tls(self, tls: ssl.SSLContext, connection: socket.socket, peer: str, client_hello: bytes) -> None:
         protocol_factory = self._protocol_factory
-        name = self._server_name.read(client_hello)
+        name = server_name(client_hello)
         if name is not None and name not in self._domain:
             log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
             protocol_factory = _Misdirected

@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 from asyncio.subprocess import Process
+from contextlib import suppress
 
 from wss.settings import Settings
 
@@ -14,6 +15,8 @@ log = logging.getLogger("wss.parent")
 
 # A worker that dies earlier than this after its start is replaced only after this pause (seconds).
 CRASH_PAUSE = 1.0
+# Seconds that a worker has to end after it was told to: longer than its own drain, shorter than Compose waits.
+STOP_TIMEOUT = 14.0
 # Descriptors that a worker may use at most: one for each connection. The kernel pays for a larger table.
 MOST_FILES = 65536
 
@@ -41,31 +44,35 @@ class Parent:
         return 1 if self._failed else 0
 
     def stop(self) -> None:
-        """Tell every worker to drain and end."""
+        """Tell every worker to drain and end; one that does not is killed."""
         self._stopping.set()
+        self._signal_workers(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._signal_workers, signal.SIGKILL)
+
+    def _signal_workers(self, number: signal.Signals) -> None:
         for worker in self._workers:
-            worker.terminate()
+            if number == signal.SIGKILL:
+                log.error("worker %d did not end within %.0f s: killed", worker.pid, STOP_TIMEOUT)
+            with suppress(ProcessLookupError):  # it ended this very moment
+                worker.send_signal(number)
 
     async def _keep(self, worker: Process | None) -> None:
+        """Wait for the worker to end and start another, until told to stop."""
         loop = asyncio.get_running_loop()
         while worker or not self._stopping.is_set():
             started = loop.time()
             worker = worker or await self._start()
-            if worker is None:
-                # One that was told to stop before it was ready just ends.
-                if not self._stopping.is_set():
-                    self._failed = True
-                    self.stop()
-                return
-            code = await worker.wait()
-            self._workers.discard(worker)
-            if self._stopping.is_set():
-                self._failed |= code != 0
-                return
-            log.error("worker %d ended with %d: starting another", worker.pid, code)
-            worker = None
+            if worker:
+                code = await worker.wait()
+                self._workers.discard(worker)
+                if self._stopping.is_set():
+                    self._failed |= code != 0
+                    return
+                log.error("worker %d ended with %d: starting another", worker.pid, code)
+                worker = None
             if loop.time() - started < CRASH_PAUSE:
-                await asyncio.sleep(CRASH_PAUSE)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
 
     async def _start(self) -> Process | None:
         """Start a worker; return it when its port is open, or None where it ended before."""
@@ -77,7 +84,8 @@ class Parent:
         os.close(tell)
         self._workers.add(worker)
         if self._stopping.is_set():
-            worker.terminate()
+            with suppress(ProcessLookupError):
+                worker.terminate()
         if await _first_byte(ready):
             return worker
         await worker.wait()

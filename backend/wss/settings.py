@@ -3,11 +3,11 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 Parsed = TypeVar("Parsed")
 
@@ -99,13 +99,17 @@ def _origins(value: str) -> frozenset[str]:
 
 
 def _origin(value: str) -> str:
-    url = urlsplit(value)
-    if not (url.scheme in ("http", "https") and url.hostname and value == f"{url.scheme}://{url.netloc}"):
-        raise ValueError(
-            f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
-            " for example ORIGINS=https://example.com"
-        )
-    return value
+    # As browsers write it (RFC 6454 section 6.2): no path, no default port.
+    parts = re.fullmatch(r"(https?)://(\[[0-9a-f:.]+\]|[^/:@\[\]]+)(:\d{1,5})?", value)
+    if parts:
+        with suppress(ValueError):
+            _host(parts[2])
+            default_port = {"http": ":80", "https": ":443"}[parts[1]]
+            return value.removesuffix(default_port) if parts[3] == default_port else value
+    raise ValueError(
+        f"{value!r} is not an origin. Give scheme://host[:port] without path and wildcard, separated by commas,"
+        " for example ORIGINS=https://example.com"
+    )
 
 
 def _workers(value: str) -> int:

@@ -5,7 +5,6 @@ https://wiki.mozilla.org/Security/Server_Side_TLS. Key-exchange groups cannot be
 
 import asyncio
 import ssl
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,6 +19,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 
     Raises SettingError where the pair cannot be used.
     """
+    directory = directory.resolve()  # once: the link may move on between certificate and key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # For TLS 1.2: forward secrecy and AEAD only. The suites of TLS 1.3 need no choosing.
@@ -39,31 +39,52 @@ def server_context(directory: Path) -> ssl.SSLContext:
     return context
 
 
-class ServerNameReader:
-    """Reads the server name (SNI, RFC 6066 section 3) from a ClientHello.
+# RFC 8446 sections 5.1 and 4: bytes before the ClientHello. RFC 6066 section 3: the number of the extension.
+_RECORD_HEADER, _HANDSHAKE_HEADER = 5, 4
+_SERVER_NAME = 0
 
-    OpenSSL parses it, on a context of its own: the callback of the serving context cannot be used, because
-    aiofastnet makes its SSL objects without Python's wrapper, which that callback needs (it crashes).
+
+def server_name(client_hello: bytes) -> str | None:
+    """Return the server name (SNI, RFC 6066 section 3) in the first record of a ClientHello, in lower case.
+
+    None where there is none, or no way to read it: the request's Host still decides then. Python's own callback for
+    it cannot be used: aiofastnet makes its SSL objects without Python's wrapper, which the callback needs (it crashes).
     """
+    try:
+        fields = _Reader(client_hello[_RECORD_HEADER + _HANDSHAKE_HEADER :])
+        fields.take(2 + 32)  # version, random
+        fields.vector(1)  # session
+        fields.vector(2)  # cipher suites
+        fields.vector(1)  # compression
+        extensions = _Reader(fields.vector(2))
+        while extensions.rest:
+            number, body = extensions.number(2), extensions.vector(2)
+            if number == _SERVER_NAME:
+                names = _Reader(_Reader(body).vector(2))
+                names.take(1)  # host_name is the only type there is
+                return names.vector(2).decode("ascii", "backslashreplace").lower()
+    except EOFError:
+        pass
+    return None
 
-    def __init__(self) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.sni_callback = self._note
-        self._name: str | None = None
 
-    def _note(self, _connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int:
-        self._name = name
-        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # this handshake ends here
+class _Reader:
+    """Takes numbers and length-prefixed vectors off the front (RFC 8446 section 3); EOFError where they do not fit."""
 
-    def read(self, client_hello: bytes) -> str | None:
-        """Return the name in lower case, or None where the client names none."""
-        incoming = ssl.MemoryBIO()
-        incoming.write(client_hello)
-        self._name = None
-        # By design it fails: _note refuses every name, and what is no ClientHello fails in the real handshake too.
-        with suppress(ssl.SSLError):
-            self._context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
-        return self._name.lower() if self._name else None
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def take(self, size: int) -> bytes:
+        if len(self.rest) < size:
+            raise EOFError
+        taken, self.rest = self.rest[:size], self.rest[size:]
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, length_size: int) -> bytes:
+        return self.take(self.number(length_size))
 
 
 def refusal(context: ssl.SSLContext, client_hello: bytes) -> bytes:

@@ -20,9 +20,16 @@ from wss.tls import server_context
 
 log = logging.getLogger("wss.worker")
 
+# Seconds that a client has for its request, once it is connected.
+OPEN_TIMEOUT = 10.0
+# Seconds between our pings, and for the answer. The proxies close what is silent for 90 s.
+PING_INTERVAL = 20.0
+PING_TIMEOUT = 20.0
+# Bytes of one message; a longer one is refused with 1009.
+MAX_MESSAGE = 1024 * 1024
 # Seconds that a client has to answer our close frame; then its connection is cut.
 CLOSE_TIMEOUT = 5.0
-# Seconds from the signal to the end, whatever clients and handlers do. Compose's stop_grace_period is longer.
+# Seconds from the signal until handlers that are still busy are cancelled.
 DRAIN_TIMEOUT = 10.0
 
 
@@ -40,6 +47,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         domain=settings.domain,
         use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
         process_request=Handshake(settings),
+        open_timeout=OPEN_TIMEOUT,
+        ping_interval=PING_INTERVAL,
+        ping_timeout=PING_TIMEOUT,
+        max_size=MAX_MESSAGE,
         # Off: memory for each connection, and attacks on compressed secrets (RFC 7692 section 7).
         compression=None,
         server_header=None,
@@ -65,7 +76,9 @@ def _guarded(handler: Handler) -> Handler:
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
         except Exception:
-            log.exception("the handler failed on %s: closing its connection with 1011", connection.request.path)
+            log.exception(
+                "the handler failed on %s: closing its connection with 1011", connection.request.path.partition("?")[0]
+            )
             raise
 
     return handle
@@ -83,8 +96,13 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+    def orphaned() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
     # The parent holds the other end and never writes: it is readable when the parent is gone, however it went.
-    loop.add_reader(sys.stdin.fileno(), stop.set)
+    loop.add_reader(sys.stdin.fileno(), orphaned)
     await run(settings, stop)
 
 

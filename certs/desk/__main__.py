@@ -7,7 +7,7 @@ from pathlib import Path
 from desk import CertificateError
 from desk.development import CA, make_pair
 from desk.pair import check_pair, read_pair
-from desk.publish import publish
+from desk.publish import publish, stage
 
 INPUT = Path("/certs")  # CERTS_DIR of the host
 OUTPUT = Path("/tls")  # the volume that the TLS services read
@@ -24,14 +24,16 @@ def run(certs_dir: str, domain: list[str]) -> None:
             " /usr/local/share/ca-certificates/wss-development.crt && sudo update-ca-certificates"
             " (browsers and other systems: README)"
         )
-    check_pair(pair, domain, INPUT)
-    publish(pair, OUTPUT)
+    staged = stage(pair, OUTPUT)
+    check_pair(pair, domain, staged)
+    publish(staged)
     print(f"certs: serving {', '.join(pair.names)} until {pair.expiry:%Y-%m-%d}")
 
 
 if __name__ == "__main__":
     certs_dir = os.environ.get("CERTS_DIR") or "certs/live"
-    domain = [name.strip().strip("[]").lower() for name in (os.environ.get("DOMAIN") or "localhost").split(",")]
+    items = (os.environ.get("DOMAIN") or "localhost").lower().replace(",", " ").split()
+    domain = [item.strip("[]") for item in items]
     try:
         run(certs_dir, domain)
     except CertificateError as error:

@@ -4,9 +4,11 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from desk import CertificateError
 
@@ -15,6 +17,7 @@ KEY = "server.key"
 
 # X509_V_ERR_* of openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
+_NO_PATH = (2, 18, 19, 20, 21)
 
 
 @dataclass(frozen=True)
@@ -24,23 +27,38 @@ class Pair:
     certificate: bytes
     key: bytes
 
-    @property
-    def leaf(self) -> x509.Certificate:
-        """The server's own certificate; ValueError where the file holds none."""
-        return x509.load_pem_x509_certificates(self.certificate)[0]
+    @cached_property
+    def _chain(self) -> list[x509.Certificate]:
+        try:
+            return x509.load_pem_x509_certificates(self.certificate)
+        except ValueError:
+            raise CertificateError(
+                f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first"
+            ) from None
 
     @property
     def names(self) -> list[str]:
         """The names and addresses that the certificate is for."""
         try:
-            names = self.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            names = self._chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
             return []
         return [str(name.value) for name in names]
 
     @property
+    def start(self) -> datetime:
+        """When all certificates of the chain are valid."""
+        return max(certificate.not_valid_before_utc for certificate in self._chain)
+
+    @property
     def expiry(self) -> datetime:
-        return self.leaf.not_valid_after_utc
+        """When the first certificate of the chain expires."""
+        return min(certificate.not_valid_after_utc for certificate in self._chain)
+
+    @property
+    def issuer(self) -> bytes:
+        """The last certificate of the chain, in PEM: what comes from outside of it is the client's to trust."""
+        return self._chain[-1].public_bytes(Encoding.PEM)
 
 
 def read_pair(directory: Path) -> Pair | None:
@@ -73,23 +91,22 @@ def _read(path: Path) -> bytes:
 
 
 def check_pair(pair: Pair, domain: list[str], directory: Path) -> None:
-    """Raise CertificateError unless clients of every name in `domain` will accept the pair.
+    """Raise CertificateError unless clients of every name in `domain` that trust the chain's last issuer accept it.
 
-    OpenSSL judges it in a handshake in memory, with the given certificates as the trust anchors; `directory` is where
-    the pair lies as files.
+    OpenSSL judges in a handshake in memory; it reads the pair from `directory`, where it lies as files.
     """
-    try:
-        _ = pair.leaf
-    except ValueError:
-        raise CertificateError(
-            f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first"
-        ) from None
-    server = _serving(directory)
+    client, server = _verifying(pair), _serving(directory)
     for name in domain:
         try:
-            _shake_hands(server, _verifying(directory), name)
+            _shake_hands(server, client, name)
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(_explain(error, name, pair)) from None
+        except ssl.SSLError as error:
+            raise CertificateError(
+                f"no TLS client can use {CERTIFICATE} with {KEY} ({error.reason}). Put an ECDSA or RSA pair there"
+            ) from None
+        except ValueError:  # also UnicodeError: what Python takes for no host name at all
+            raise CertificateError(f"DOMAIN has {name!r}, which is no host name. Correct DOMAIN") from None
 
 
 def _serving(directory: Path) -> ssl.SSLContext:
@@ -113,12 +130,12 @@ def _refuse_passphrase() -> str:
     raise CertificateError(f"{KEY} is encrypted. Put it there without its passphrase (openssl pkey -in KEY -out {KEY})")
 
 
-def _verifying(directory: Path) -> ssl.SSLContext:
+def _verifying(pair: Pair) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # Only the names in the SAN count, as in browsers (RFC 9525 section 2).
     context.hostname_checks_common_name = False
-    context.load_verify_locations(directory / CERTIFICATE)
+    context.load_verify_locations(cadata=pair.issuer.decode("ascii"))
     return context
 
 
@@ -137,13 +154,19 @@ def _explain(error: ssl.SSLCertVerificationError, name: str, pair: Pair) -> str:
             return f"the certificate expired on {pair.expiry:%Y-%m-%d %H:%M} UTC. Put a renewed pair there"
         case code if code == _NOT_YET_VALID:
             return (
-                f"the certificate is not valid before {pair.leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC."
+                f"the certificate is not valid before {pair.start:%Y-%m-%d %H:%M} UTC."
                 " Set this machine's clock, or put a valid pair there"
             )
         case code if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
             return (
                 f"the certificate is for {', '.join(pair.names) or 'no name at all'}, but DOMAIN has {name}."
-                " Put a pair there that covers it, or correct DOMAIN"
+                " Put a pair there that covers it, or correct DOMAIN; or empty the directory, and a development"
+                " certificate is made"
+            )
+        case code if code in _NO_PATH:
+            return (
+                f"{CERTIFICATE} does not lead from its first certificate to its last one, each issued by the next."
+                " Put the full chain there, leaf first"
             )
         case _:
             return f"clients will refuse the certificate ({error.verify_message}). Put another pair there"

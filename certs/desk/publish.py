@@ -1,8 +1,8 @@
 """Hand the pair over to the service that terminates TLS: whole or not at all."""
 
-import hashlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from desk.pair import CERTIFICATE, KEY, Pair
@@ -12,25 +12,24 @@ CURRENT = "current"
 READER = 10001
 
 
-def publish(pair: Pair, volume: Path) -> None:
-    """Make `volume/current` a directory with the pair, by one rename: a reader sees the old pair or the new one."""
-    name = hashlib.sha256(pair.certificate + pair.key).hexdigest()[:16]
-    directory = volume / name
-    if not directory.exists():
-        unfinished = volume / f"{name}.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o755)
-        for file, content, mode in ((CERTIFICATE, pair.certificate, 0o444), (KEY, pair.key, 0o400)):
-            (unfinished / file).write_bytes(content)
-            (unfinished / file).chmod(mode)
-            os.chown(unfinished / file, READER, READER)
-        unfinished.chmod(0o500)
-        os.chown(unfinished, READER, READER)
-        unfinished.rename(directory)
+def stage(pair: Pair, volume: Path) -> Path:
+    """Write the pair into a directory of its own, and return it: what is checked there is what will be published."""
+    directory = Path(tempfile.mkdtemp(prefix="pair-", dir=volume))
+    for file, content, mode in ((CERTIFICATE, pair.certificate, 0o444), (KEY, pair.key, 0o400)):
+        (directory / file).write_bytes(content)
+        (directory / file).chmod(mode)
+    return directory
+
+
+def publish(directory: Path) -> None:
+    """Give the staged pair to its reader, and make it the current one by one rename; forget all others."""
+    for path in (*directory.iterdir(), directory):
+        os.chown(path, READER, READER)
+    volume = directory.parent
     link = volume / f"{CURRENT}.new"
     link.unlink(missing_ok=True)
-    link.symlink_to(name)
+    link.symlink_to(directory.name)
     link.replace(volume / CURRENT)
     for other in volume.iterdir():
-        if other.is_dir() and not other.is_symlink() and other.name != name:
+        if other.is_dir() and not other.is_symlink() and other != directory:
             shutil.rmtree(other)

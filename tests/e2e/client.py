@@ -69,6 +69,7 @@ def exchange(connection: socket.socket, lines: Iterable[str]) -> Answer:
     response = http.client.HTTPResponse(connection)
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
+    assert len(headers) == len(response.getheaders()), f"a field is repeated: {response.getheaders()}"
     # After a 101 the stream belongs to the websocket: there is no text.
     text = "" if response.status == http.client.SWITCHING_PROTOCOLS else response.read().decode()
     return Answer(response.status, headers, text)

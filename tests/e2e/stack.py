@@ -40,19 +40,11 @@ class Stack:
 
     def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> Outcome:
         """Run `docker compose …` as the README does, with the settings in the environment."""
-        files = [f"--file={file}" for file in self.files]
-        command = [
-            "docker",
-            "compose",
-            "--ansi=never",
-            "--project-name",
-            self.project,
-            *files,
-            "--profile",
-            self.profile,
-        ]
+        # Not what a developer has beside it: no compose.override.yaml, no .env.
+        files = [f"--file={file}" for file in self.files or [self.directory / "compose.yaml"]]
+        project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, f"--profile={self.profile}"]
         done = subprocess.run(
-            [*command, *arguments],
+            ["docker", "compose", "--ansi=never", *project, *arguments],
             cwd=self.directory,
             env={**_plain_environment(), **_ANY_FREE_PORT, **self.settings},
             stdin=subprocess.DEVNULL,

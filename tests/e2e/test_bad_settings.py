@@ -12,8 +12,9 @@ from fixtures import NewStack
         ({"APP": "apps.nope:handler"}, "error: APP='apps.nope:handler': there is no module 'apps.nope'"),
         ({"WORKERS": "many"}, "error: WORKERS='many': not a number of processes"),
         ({"ORIGINS": "localhost"}, "error: ORIGINS='localhost': 'localhost' is not an origin"),
+        ({"DOMAIN": "localhost:443"}, "error: DOMAIN='localhost:443': 'localhost:443' is not a host name"),
     ],
-    ids=["APP", "WORKERS", "ORIGINS"],
+    ids=["APP", "WORKERS", "ORIGINS", "DOMAIN"],
 )
 @pytest.mark.profiles("apache")
 def test_a_bad_setting_stops_the_start(

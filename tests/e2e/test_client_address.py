@@ -14,6 +14,8 @@ FORGERIES = {
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Port": "1",
     "X-Forwarded-Proto": "http",
+    "X-Forwarded-Server": "evil.example",
+    "X-Forwarded-Ssl": "evil.example",
     "Forwarded": f"for={FORGED};host=evil.example",
 }
 

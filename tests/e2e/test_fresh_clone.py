@@ -32,7 +32,9 @@ def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
     stack.up()
     live = clone / "certs" / "live"
     ca = live / "ca.pem"
-    assert {file.stat().st_uid for file in live.glob("*.*m")} == {live.stat().st_uid}
+    made_files = [live / name for name in ("ca.pem", "server.pem", "server.key")]
+    assert {file.stat().st_uid for file in made_files} == {live.stat().st_uid}
+    assert (live / "server.key").stat().st_mode & 0o777 == 0o600
     assert _tom(connect, target_of(stack, ca)) == "ok"
     (line,) = [line for line in stack.logs("certs").splitlines() if "To trust it" in line]
     assert "certs/live/ca.pem" in line

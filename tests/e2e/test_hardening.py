@@ -26,7 +26,7 @@ def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
             continue
         assert container.exec_run(["id", "-u"]).output == b"10001\n"
         assert b"CapEff:\t0000000000000000" in container.exec_run(["cat", "/proc/1/status"]).output
-        assert container.exec_run(["touch", "/srv/file"]).exit_code != 0
+        assert b" / overlay ro," in container.exec_run(["cat", "/proc/mounts"]).output
         assert container.exec_run(["cat", "/etc/shadow"]).exit_code != 0
 
 
@@ -40,6 +40,13 @@ def test_nothing_but_the_one_port_is_published(stack: Stack) -> None:
     assert published == {(stack.profile, f"{INNER_PORT[stack.profile]}/tcp")}
 
 
-def test_the_key_is_readable_for_the_tls_service_alone(stack: Stack) -> None:
+def test_only_the_tls_service_gets_the_key_and_only_to_read(stack: Stack) -> None:
+    mounts = {
+        (container.labels["com.docker.compose.service"], mount["RW"])
+        for container in stack.containers()
+        for mount in container.attrs["Mounts"]
+        if mount["Destination"] == "/tls"
+    }
+    assert mounts == {(DESK, True), (stack.profile, False)}
     listing = stack.container().exec_run(["stat", "--dereference", "--format=%u %a", "/tls/current/server.key"])
     assert listing.output == b"10001 400\n"

@@ -18,7 +18,7 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
     assert ws.recv() == "ok"
 
 
-@pytest.mark.parametrize("path", ["/index.htm", "/../nginx.conf", "/.answers/", "/wss/"])
+@pytest.mark.parametrize("path", ["/index.htm", "/../nginx.conf", "/.answers/", "/.answers/503.asis", "/wss/"])
 def test_what_is_not_of_the_site_is_not_served(target: Target, path: str) -> None:
     assert ask(target, path=path).status in (400, 403, 404)
 

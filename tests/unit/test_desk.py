@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 from desk import CertificateError
 from desk.development import make_pair
 from desk.pair import check_pair, read_pair
-from desk.publish import publish
+from desk.publish import publish, stage
 
 NOW = datetime.now(UTC)
 
@@ -55,6 +55,13 @@ def test_every_name_of_domain_must_be_covered(ca: trustme.CA, tmp_path: Path, na
     write_pair(ca.issue_cert("localhost", "*.wild.example", "192.0.2.1"), tmp_path)
     with pytest.raises(CertificateError, match=rf"but DOMAIN has {name}\. Put a pair there that covers it"):
         check(tmp_path, "localhost", name)
+
+
+@pytest.mark.parametrize("name", ["", "a..example", "a" * 64 + ".example"])
+def test_what_is_no_name_is_named(ca: trustme.CA, tmp_path: Path, name: str) -> None:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    with pytest.raises(CertificateError, match=r"Correct DOMAIN|but DOMAIN has"):
+        check(tmp_path, name)
 
 
 def test_a_name_in_the_common_name_alone_does_not_count(ca: trustme.CA, tmp_path: Path) -> None:
@@ -111,6 +118,11 @@ def root_first(directory: Path) -> None:
     (directory / "server.pem").write_bytes(authority.cert_pem.bytes() + leaf)
 
 
+def foreign_intermediate(directory: Path) -> None:
+    with (directory / "server.pem").open("ab") as file:
+        file.write(trustme.CA().cert_pem.bytes())
+
+
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
@@ -121,6 +133,7 @@ def root_first(directory: Path) -> None:
         (a_directory, "server.key is unreadable"),
         (another_key, "server.key is not the key of server.pem"),
         (root_first, "server.key is not the key of server.pem"),
+        (foreign_intermediate, "does not lead from its first certificate to its last one"),
     ],
 )
 def test_what_cannot_be_served_is_named(ca: trustme.CA, tmp_path: Path, fault: Fault, complaint: str) -> None:
@@ -158,7 +171,6 @@ def test_publishing_replaces_the_pair_as_a_whole(
         write_pair(ca.issue_cert("localhost"), source)
         pair = read_pair(source)
         assert pair
-        publish(pair, volume)
-        publish(pair, volume)
+        publish(stage(pair, volume))
         assert read_pair(volume / "current") == pair
         assert len(list(volume.iterdir())) == 2  # the pair, and the link to it

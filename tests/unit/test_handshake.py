@@ -70,7 +70,7 @@ def test_a_bad_request_is_refused_with_the_status_that_fits(changed: Request, st
 
 @pytest.mark.parametrize(
     ("host", "domain"),
-    [("LOCALHOST", "localhost"), ("b.example:443", "a.example,b.example"), ("[2001:db8::1]:443", "[2001:db8::1]")],
+    [("LOCALHOST", "localhost"), ("b.example:443", "a.example,b.example"), ("[2001:DB8:0::1]:443", "[2001:db8::1]")],
 )
 def test_every_name_of_domain_is_served(host: str, domain: str) -> None:
     assert decide(request(without="Host", extra=(("Host", host),)), DOMAIN=domain) is None
@@ -109,7 +109,11 @@ def test_health_needs_no_upgrade() -> None:
 
 @pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"TLS_DIR": str(Path("/tls"))}, False)])
 def test_only_a_proxy_may_say_who_the_client_is(environment: dict[str, str], kept: bool) -> None:
-    forwarded = request(extra=(("X-Real-IP", "192.0.2.7"), ("x-real-ip", "192.0.2.8"), ("Forwarded", "for=192.0.2.7")))
+    claims = ("X-Real-IP", "x-real-ip", "X-Forwarded-For", "X-Forwarded-User", "Forwarded")
+    forwarded = request(extra=tuple((name, "192.0.2.7") for name in claims))
     assert decide(forwarded, **environment) is None
     assert ("X-Real-IP" in forwarded.headers) == kept
-    assert ("Forwarded" in forwarded.headers) == kept
+    assert ("X-Forwarded-For" in forwarded.headers) == kept
+    # Our proxies set neither.
+    assert "X-Forwarded-User" not in forwarded.headers
+    assert "Forwarded" not in forwarded.headers

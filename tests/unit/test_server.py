@@ -1,5 +1,6 @@
 """The package as a process: what it serves, how it ends, what it says when it cannot start."""
 
+import json
 import os
 import re
 import signal
@@ -7,9 +8,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import pytest
 import trustme
@@ -39,7 +42,15 @@ class Server:
     def wait_for(self, pattern: str) -> str:
         """Read the log until a line matches; return its first group."""
         assert self.process.stderr
-        for line in self.process.stderr:
+        watchdog = threading.Timer(TIMEOUT, self.process.kill)
+        watchdog.start()
+        try:
+            return self._read_until(pattern, self.process.stderr)
+        finally:
+            watchdog.cancel()
+
+    def _read_until(self, pattern: str, log: IO[str]) -> str:
+        for line in log:
             self.lines.append(line)
             if match := re.search(pattern, line):
                 return match.group(1)
@@ -79,7 +90,7 @@ def tls_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def context(ca: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(context)
     return context
 
@@ -141,7 +152,7 @@ def test_plain_http_on_the_tls_port_gets_400_and_one_line(start: Start, tls_dir:
     response = answer(plain, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert response.startswith(b"HTTP/1.1 400 ")
     assert b"Use wss://" in response
-    server.wait_for(r"(plain HTTP to the TLS port)")
+    server.wait_for(r"(did not speak TLS)")
 
 
 def test_a_foreign_server_name_gets_421(start: Start, tls_dir: Path, context: ssl.SSLContext) -> None:
@@ -176,15 +187,30 @@ def test_a_refused_handshake_ends_with_the_alert_that_says_why(start: Start, tls
     assert answer(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_closes_with_1001_and_ends_with_0(start: Start, connect: Connect, number: signal.Signals) -> None:
-    server = start(WORKERS="2")
-    clients = [connect(server) for _ in range(6)]
+    server = start(WORKERS="2", PORT=str(free_port()), APP="apps.whoami:handler")
+    server.wait_for("(serving)")  # the second worker
+    clients = [connect(server) for _ in range(20)]
+    for ws in clients:
+        ws.send("who are you?")
+    assert len({json.loads(ws.recv())["process"] for ws in clients}) == 2
     server.process.send_signal(number)
     for ws in clients:
         opcode, frame = ws.recv_data_frame(control_frame=True)
         assert (opcode, frame.data[:2]) == (websocket.ABNF.OPCODE_CLOSE, (1001).to_bytes(2, "big"))
     assert server.process.wait(TIMEOUT) == 0
+
+
+def test_a_stop_while_workers_start_ends_with_0(start: Start) -> None:
+    server = start(WORKERS="4", PORT=str(free_port()))
+    assert server.stop() == 0
 
 
 def test_a_killed_worker_is_replaced(start: Start, connect: Connect) -> None:
@@ -238,4 +264,7 @@ def test_what_cannot_be_served_ends_at_once_with_one_line(environment: dict[str,
 def test_workers_do_not_outlive_their_parent(start: Start) -> None:
     server = start()
     server.process.kill()
-    server.wait_for(r"wss.worker: (stopping)")
+    # The log ends when the last process that can write to it is gone.
+    with pytest.raises(AssertionError, match="ended without"):
+        server.wait_for("(no such line)")
+    assert "stopping" in server.lines[-1]

@@ -45,8 +45,8 @@ def test_workers_auto_is_one_per_core() -> None:
 
 
 def test_origins_are_a_list() -> None:
-    settings = read_settings({"ORIGINS": "https://example.com, http://localhost:3000"})
-    assert settings.origins == {"https://example.com", "http://localhost:3000"}
+    settings = read_settings({"ORIGINS": "https://Example.com:443, http://localhost:3000,https://[::1]:8443"})
+    assert settings.origins == {"https://example.com", "http://localhost:3000", "https://[::1]:8443"}
 
 
 def test_tls_dir_is_a_path() -> None:
@@ -73,6 +73,10 @@ def test_tls_dir_is_a_path() -> None:
         ("ORIGINS", "example.com"),
         ("ORIGINS", "https://example.com/"),
         ("ORIGINS", "wss://example.com"),
+        ("ORIGINS", "https://*.example.com"),
+        ("ORIGINS", "https://user@example.com"),
+        ("ORIGINS", "https://[::1"),
+        ("ORIGINS", "null"),
         ("WORKERS", "0"),
         ("WORKERS", "-1"),
         ("WORKERS", "513"),
