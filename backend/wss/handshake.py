@@ -9,6 +9,7 @@ from base64 import b64decode
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address
+from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
 from picows.websockets import Request, Response, ServerHandshakeConnection
@@ -32,6 +33,10 @@ class Handshake:
         """Return the refusal, the health answer, or None to let the connection be opened."""
         headers = request.headers
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
+        if not request.path.startswith("/"):
+            # RFC 9112 section 3.2.2: a whole URL is to be accepted, and its host counts.
+            target = urlsplit(request.path)
+            headers["Host"], request.path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
         path = request.path.partition("?")[0]
         if refusal := self._check_host(headers):
             return refusal

@@ -80,15 +80,16 @@ def _domain(value: str) -> frozenset[str]:
 
 
 def _host(name: str) -> str:
-    try:
-        # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2).
-        return str(IPv6Address(name[1:-1]) if name.startswith("[") else IPv4Address(name))
-    except ValueError:
-        pass
-    if len(name) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", name):
+    # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2), in the one spelling of RFC 5952.
+    with suppress(ValueError):
+        if name == f"[{IPv6Address(name[1:-1])}]":
+            return name[1:-1]
+    with suppress(ValueError):
+        return str(IPv4Address(name))
+    if len(name) > 253 or not re.fullmatch(rf"({_LABEL}\.)*(?!\d+$){_LABEL}", name):
         raise ValueError(
             f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
-            " international ones in their xn-- form, IPv6 addresses in brackets,"
+            " international ones in their xn-- form, IPv6 addresses as short as they can be and in brackets,"
             " for example DOMAIN=example.com,www.example.com"
         )
     return name
@@ -104,6 +105,8 @@ def _origin(value: str) -> str:
     if parts:
         with suppress(ValueError):
             _host(parts[2])
+            if int((parts[3] or ":0")[1:]) > 65535:
+                raise ValueError
             default_port = {"http": ":80", "https": ":443"}[parts[1]]
             return value.removesuffix(default_port) if parts[3] == default_port else value
     raise ValueError(

@@ -14,6 +14,8 @@ OUTPUT = Path("/tls")  # the volume that the TLS services read
 
 
 def run(certs_dir: str, domain: list[str]) -> None:
+    if not INPUT.is_dir():
+        raise CertificateError("this is not a directory. Set CERTS_DIR to one")
     pair = read_pair(INPUT)
     if pair is None:
         make_pair(INPUT, domain)

@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from desk import CertificateError
 
 CERTIFICATE = "server.pem"
 KEY = "server.key"
+
+_FIT = "Put a pair there with an ECDSA key on P-256, or an RSA key of 2048 bits"
 
 # X509_V_ERR_* of openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
@@ -31,9 +33,9 @@ class Pair:
     def _chain(self) -> list[x509.Certificate]:
         try:
             return x509.load_pem_x509_certificates(self.certificate)
-        except ValueError:
+        except ValueError as error:
             raise CertificateError(
-                f"{CERTIFICATE} holds no certificate in PEM form. Put the full chain there, leaf first"
+                f"{CERTIFICATE} is no chain of certificates in PEM form ({error}). Put the full chain there, leaf first"
             ) from None
 
     @property
@@ -80,6 +82,8 @@ def read_pair(directory: Path) -> Pair | None:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise CertificateError(f"{path.name} is not a file. Put a PEM file there")
         return path.read_bytes()
     except FileNotFoundError:
         raise CertificateError(
@@ -95,24 +99,30 @@ def check_pair(pair: Pair, domain: list[str], directory: Path) -> None:
 
     OpenSSL judges in a handshake in memory; it reads the pair from `directory`, where it lies as files.
     """
-    client, server = _verifying(pair), _serving(directory)
+    client, server = _verifying(pair), _serving(pair, directory)
     for name in domain:
         try:
             _shake_hands(server, client, name)
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(_explain(error, name, pair)) from None
         except ssl.SSLError as error:
-            raise CertificateError(
-                f"no TLS client can use {CERTIFICATE} with {KEY} ({error.reason}). Put an ECDSA or RSA pair there"
-            ) from None
+            raise CertificateError(f"no TLS client can use {CERTIFICATE} ({error.reason}). {_FIT}") from None
         except ValueError:  # also UnicodeError: what Python takes for no host name at all
             raise CertificateError(f"DOMAIN has {name!r}, which is no host name. Correct DOMAIN") from None
 
 
-def _serving(directory: Path) -> ssl.SSLContext:
+def _serving(pair: Pair, directory: Path) -> ssl.SSLContext:
+    try:
+        load_pem_private_key(pair.key, None)
+    except TypeError:
+        raise CertificateError(
+            f"{KEY} is encrypted. Put it there without its passphrase (openssl pkey -in KEY -out {KEY})"
+        ) from None
+    except ValueError:
+        raise CertificateError(f"{KEY} is no private key in PEM form. Put the key of {CERTIFICATE} there") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(directory / CERTIFICATE, directory / KEY, password=_refuse_passphrase)
+        context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise CertificateError(
@@ -120,14 +130,9 @@ def _serving(directory: Path) -> ssl.SSLContext:
                 f" Put the pair of one and the same issue there; the leaf comes first in {CERTIFICATE}"
             ) from None
         raise CertificateError(
-            f"OpenSSL cannot use {CERTIFICATE} with {KEY} ({error.reason or error})."
-            " Put a PEM certificate and a PEM key there"
+            f"OpenSSL cannot serve {CERTIFICATE} with {KEY} ({error.reason or error}). {_FIT}"
         ) from None
     return context
-
-
-def _refuse_passphrase() -> str:
-    raise CertificateError(f"{KEY} is encrypted. Put it there without its passphrase (openssl pkey -in KEY -out {KEY})")
 
 
 def _verifying(pair: Pair) -> ssl.SSLContext:

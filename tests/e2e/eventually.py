@@ -7,7 +7,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def eventually(check: Callable[[], Result], timeout: float, what: str) -> Result:
+def eventually(check: Callable[[], Result | None], timeout: float, what: str) -> Result:
     """Return the first true value of `check`, asked again until `timeout` seconds are over.
 
     An AssertionError or OSError of `check` counts as not yet; at the deadline the last one is the cause.

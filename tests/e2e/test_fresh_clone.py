@@ -20,6 +20,7 @@ def clone(tmp_path: Path) -> Path:
     for name in filter(None, names.split("\0")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
+        (tmp_path / name).chmod((REPOSITORY / name).stat().st_mode & 0o700)  # as under a umask of 077
     with contextlib.suppress(PermissionError):  # only root can give it away; else it stays ours
         os.chown(tmp_path / "certs" / "live", 12345, 12345)
     return tmp_path

@@ -24,7 +24,7 @@ def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
             assert (state["Status"], state["ExitCode"]) == ("exited", 0)
 
 
-@pytest.mark.parametrize("command", ["stop", "down"])
+@pytest.mark.parametrize("command", ["stop", "down", "restart", "up --wait --force-recreate"])
 def test_a_stop_says_1001_to_every_client_and_ends_with_0(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect, command: str
 ) -> None:
@@ -37,13 +37,14 @@ def test_a_stop_says_1001_to_every_client_and_ends_with_0(
 
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
         codes = [pool.submit(_close_code, client) for client in clients]
-        outcome: Outcome = pool.submit(stack.compose, command).result()
+        outcome: Outcome = pool.submit(stack.compose, *command.split()).result()
 
     assert outcome.code == 0, outcome.output
     assert [code.result() for code in codes] == [GOING_AWAY] * CLIENTS
     # The engine's own record, because `down` leaves no container to ask. 137 would be a kill after the grace period.
     running = services - {"certs", "check"}
-    assert _exit_codes(stack, since=before) == dict.fromkeys(running, 0)
+    exit_codes = _exit_codes(stack, since=before)
+    assert {service: exit_codes[service] for service in running} == dict.fromkeys(running, 0)
 
 
 def _close_code(ws: websocket.WebSocket) -> int:

@@ -1,5 +1,6 @@
 """From APP to the handler."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,21 @@ def test_what_is_no_handler_is_named(app: str, complaint: str) -> None:
         load_handler(app)
 
 
-def test_a_module_that_lacks_a_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not "there is no such module": the file is there, and its own import is what fails.
-    (tmp_path / "needy.py").write_text("import no_such_package\n")
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        # Not "there is no such module": the file is there, and its own import is what fails.
+        ("import no_such_package", r"No module named 'no_such_package' \(.*needy\.py, line 1\)"),
+        ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Mend the module"),
+        ("1 / 0", r"ZeroDivisionError: division by zero \(.*needy\.py, line 1\)"),
+        ("async def handler(): ...", "cannot be called with the connection alone"),
+    ],
+)
+def test_a_faulty_module_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, complaint: str
+) -> None:
+    (tmp_path / "needy.py").write_text(source + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+    monkeypatch.delitem(sys.modules, "needy", raising=False)
+    with pytest.raises(SettingError, match=complaint):
         load_handler("needy:handler")

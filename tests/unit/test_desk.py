@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -20,6 +24,7 @@ from desk.publish import publish, stage
 
 NOW = datetime.now(UTC)
 
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Fault = Callable[[Path], None]
 
 
@@ -118,6 +123,27 @@ def root_first(directory: Path) -> None:
     (directory / "server.pem").write_bytes(authority.cert_pem.bytes() + leaf)
 
 
+def self_signed(key: PrivateKey, directory: Path) -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (directory / "server.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+
+
+def weak(directory: Path) -> None:
+    self_signed(rsa.generate_private_key(65537, 1024), directory)  # noqa: S505  # that is the fault
+
+
+def exotic(directory: Path) -> None:
+    self_signed(ec.generate_private_key(ec.SECP256K1()), directory)
+
+
 def foreign_intermediate(directory: Path) -> None:
     with (directory / "server.pem").open("ab") as file:
         file.write(trustme.CA().cert_pem.bytes())
@@ -126,13 +152,15 @@ def foreign_intermediate(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
-        (no_pem, "holds no certificate in PEM form"),
-        (no_key, "cannot use server.pem with server.key"),
-        (swapped, "holds no certificate in PEM form"),
+        (no_pem, "server.pem is no chain of certificates in PEM form"),
+        (no_key, "server.key is no private key in PEM form"),
+        (swapped, "server.pem is no chain of certificates in PEM form"),
         (encrypted, "server.key is encrypted"),
-        (a_directory, "server.key is unreadable"),
+        (a_directory, "server.key is not a file"),
         (another_key, "server.key is not the key of server.pem"),
         (root_first, "server.key is not the key of server.pem"),
+        (weak, "KEY_TOO_SMALL.*RSA key of 2048 bits"),
+        (exotic, "server.pem .*ECDSA key on P-256"),
         (foreign_intermediate, "does not lead from its first certificate to its last one"),
     ],
 )

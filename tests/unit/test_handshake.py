@@ -26,7 +26,7 @@ def decide(request: Request, **environment: str) -> Response | None:
     return Handshake(read_settings(environment))(ServerHandshakeConnection(request), request)
 
 
-@pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret"])
+@pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret", "http://localhost/wss", "http://localhost:8282"])
 def test_a_good_request_goes_on(path: str) -> None:
     assert decide(request(path)) is None
 
@@ -42,6 +42,7 @@ def test_a_good_request_goes_on(path: str) -> None:
         (request(without="Host", extra=(("Host", "localhost.evil.example"),)), 421),
         (request(without="Host", extra=(("Host", "[::1]:8282"),)), 421),
         (request(without="Host", extra=(("Host", ""),)), 421),
+        (request("http://evil.example/wss"), 421),
         (request("/nope"), 404),
         (request("/wss/"), 404),
         (request("/wss/../wss"), 404),

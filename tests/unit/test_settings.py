@@ -33,7 +33,7 @@ def test_empty_values_count_as_absent() -> None:
         ("xn--caf-dma.example", {"xn--caf-dma.example"}),
         ("under_score", {"under_score"}),
         ("192.0.2.1", {"192.0.2.1"}),
-        ("[2001:db8:0::1]", {"2001:db8::1"}),
+        ("[2001:db8::1]", {"2001:db8::1"}),
     ],
 )
 def test_domain_is_a_list_of_hosts(value: str, names: set[str]) -> None:
@@ -68,6 +68,8 @@ def test_tls_dir_is_a_path() -> None:
         ("DOMAIN", "-a.example"),
         ("DOMAIN", "a..example"),
         ("DOMAIN", "2001:db8::1"),
+        ("DOMAIN", "[2001:db8:0::1]"),
+        ("DOMAIN", "256.1.1.1"),
         ("DOMAIN", f"{'a' * 64}.example"),
         ("DOMAIN", "a.example; evil"),
         ("ORIGINS", "example.com"),
@@ -77,6 +79,7 @@ def test_tls_dir_is_a_path() -> None:
         ("ORIGINS", "https://user@example.com"),
         ("ORIGINS", "https://[::1"),
         ("ORIGINS", "null"),
+        ("ORIGINS", "https://example.com:99999"),
         ("WORKERS", "0"),
         ("WORKERS", "-1"),
         ("WORKERS", "513"),

@@ -1,0 +1,58 @@
+"""One JSON line for each request of a proxy: nothing that a client sends can break it, and no token gets into it."""
+
+import json
+import secrets
+from typing import Any
+
+import pytest
+from client import UPGRADE, Target, ask
+from eventually import eventually
+from fixtures import Connect
+from stack import Stack
+
+pytestmark = pytest.mark.profiles("nginx", "apache")
+
+
+def _logged(stack: Stack, path: str) -> dict[str, Any]:
+    """Return the line of the only request with this path."""
+
+    def lines() -> list[dict[str, Any]]:
+        access = [line for line in stack.logs(stack.profile).splitlines() if line.startswith("{")]
+        return [line for line in map(json.loads, access) if line["path"] == path]
+
+    (line,) = eventually(lines, 5, f"{path} is logged")
+    return line
+
+
+@pytest.mark.parametrize("value", ['a"b', "back\\slash", "tab\there", "caf\xe9", "\x01\x02"])
+def test_no_client_can_break_a_line(stack: Stack, target: Target, value: str) -> None:
+    path = f"/{secrets.token_hex(8)}"
+    answer = ask(target, path=path, headers={"User-Agent": value})
+    # Either refused as malformed, or logged like any other.
+    assert answer.status in (400, 404)
+    if answer.status == 404:
+        assert _logged(stack, path)["status"] == 404
+
+
+def test_a_token_in_the_query_is_not_logged(stack: Stack, target: Target) -> None:
+    path, token = f"/{secrets.token_hex(8)}", secrets.token_hex(8)
+    ask(target, path=f"{path}?token={token}", headers=UPGRADE)
+    assert _logged(stack, path)["status"] == 404
+    assert token not in stack.logs()
+
+
+def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, connect: Connect) -> None:
+    agent = secrets.token_hex(8)
+    ws = connect(target, header={"User-Agent": agent})
+    ws.send("tom")
+    assert ws.recv() == "ok"
+    assert agent not in stack.logs(stack.profile)
+    ws.close()
+
+    def line() -> dict[str, Any] | None:
+        lines = [line for line in stack.logs(stack.profile).splitlines() if agent in line]
+        return json.loads(lines[0]) if lines else None
+
+    logged = eventually(line, 5, "the websocket is logged")
+    assert (logged["path"], logged["status"]) == ("/wss", 101)
+    assert logged["client"] == stack.edge["gateway"]
