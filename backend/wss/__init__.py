@@ -4,10 +4,10 @@ A handler is a coroutine ``async def handler(connection: Connection) -> None``. 
 https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its ServerConnection).
 """
 
-from picows.websockets import ConnectionClosed, broadcast
-from picows.websockets import ServerConnection as Connection
+from picows.websockets import ConnectionClosed
 
 from wss.address import client_address, peer_address
+from wss.connection import Connection, broadcast
 from wss.tls import tls_session
 
 __all__ = ["Connection", "ConnectionClosed", "broadcast", "client_address", "peer_address", "tls_session"]

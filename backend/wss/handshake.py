@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
-from picows.websockets import Request, Response, ServerHandshakeConnection
+from picows.websockets import Request, Response
 
 from wss.address import remove_claims
 from wss.settings import Settings
@@ -22,15 +22,20 @@ WS_PATHS = frozenset({"/", "/wss"})
 
 
 class Handshake:
-    """The policy for the requests of one server; call it as the `process_request` of `serve`."""
+    """The policy for the requests of one server."""
 
     def __init__(self, settings: Settings) -> None:
         self._domain = settings.domain
         self._origins = settings.origins
         self._behind_a_proxy = settings.tls is None
+        self._subprotocols = settings.subprotocols
+        self._compression = settings.compression
 
-    def __call__(self, _: ServerHandshakeConnection, request: Request) -> Response | None:
-        """Return the refusal, the health answer, or None to let the connection be opened."""
+    def refuse(self, request: Request, *, busy: bool = False) -> Response | None:
+        """Return the answer that is no websocket: a refusal, or that of the health path; None to go on.
+
+        A busy server, full or about to end, takes no more websockets: 503 makes a proxy try another one.
+        """
         headers = request.headers
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
         if not request.path.startswith("/"):
@@ -46,9 +51,24 @@ class Handshake:
             return _response(HTTPStatus.NOT_FOUND, "No such path. The WebSocket is at /wss.")
         if refusal := _check_upgrade(headers) or self._check_origin(headers):
             return refusal
+        if busy:
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "No more connections here.", {"Retry-After": "1"})
         headers["Connection"] = "Upgrade"
         headers["Upgrade"] = "websocket"
         return None
+
+    def agree(self, request: Request) -> dict[str, str]:
+        """Return the headers of the 101 by which subprotocol and compression are agreed on."""
+        agreed = {}
+        offered = _tokens(request.headers, "Sec-WebSocket-Protocol", fold=False)
+        # RFC 6455 section 4.2.2: at most one, and one that was offered; our order counts.
+        if chosen := next((name for name in self._subprotocols if name in offered), None):
+            agreed["Sec-WebSocket-Protocol"] = chosen
+        extensions = {token.partition(";")[0].strip() for token in _tokens(request.headers, "Sec-WebSocket-Extensions")}
+        if self._compression and "permessage-deflate" in extensions:
+            # Without parameters: each side keeps its context and a window of 32 KiB (RFC 7692 section 7.1).
+            agreed["Sec-WebSocket-Extensions"] = "permessage-deflate"
+        return agreed
 
     def _check_host(self, headers: CIMultiDict[str]) -> Response | None:
         # RFC 9112 section 3.2: exactly one. RFC 9110 section 7.4: 421 for a host that is not served here.
@@ -99,8 +119,9 @@ def _hostname(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _tokens(headers: CIMultiDict[str], name: str) -> set[str]:
-    return {token.strip().lower() for value in headers.getall(name, []) for token in value.split(",")}
+def _tokens(headers: CIMultiDict[str], name: str, *, fold: bool = True) -> set[str]:
+    tokens = (token.strip() for value in headers.getall(name, []) for token in value.split(","))
+    return {token.lower() if fold else token for token in tokens}
 
 
 def _is_key(value: str) -> bool:

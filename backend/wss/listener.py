@@ -10,17 +10,16 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiofastnet
 
 from wss.address import readable
-from wss.tls import refusal, remember, server_name
+from wss.tls import refusal, server_name
 
 log = logging.getLogger("wss.listener")
 
-# Seconds from accept to the end of the TLS handshake; a silent client is closed then.
-HANDSHAKE_TIMEOUT = 10.0
 # Seconds that a client has to answer the end of TLS (close_notify) before TCP is closed; many never do.
 CLOSE_NOTIFY_TIMEOUT = 1.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
@@ -80,11 +79,13 @@ class Listener:
         sock: socket.socket,
         tls: ssl.SSLContext | None,
         domain: frozenset[str],
+        timeout: float,
     ) -> None:
         self._protocol_factory = protocol_factory
         self._socket = sock
         self._tls = tls
         self._domain = domain
+        self._timeout = timeout  # seconds from accept to the end of the TLS handshake; a silent client is closed then
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._socket.setblocking(False)
@@ -141,12 +142,12 @@ class Listener:
             if self._tls is None:
                 await aiofastnet.connect_accepted_socket(self._loop, self._protocol_factory, connection)
                 return
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 if client_hello := await self._client_hello(connection, peer):
                     await self._start_tls(self._tls, connection, peer, client_hello)
                     return
         except TimeoutError:
-            log.info("%s did not finish the TLS handshake in %.0f s", peer, HANDSHAKE_TIMEOUT)
+            log.info("%s did not finish the TLS handshake in %.0f s", peer, self._timeout)
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
             log.info("connection from %s failed before it was open: %s", peer, error)
         except asyncio.CancelledError:
@@ -172,17 +173,16 @@ class Listener:
         name = server_name(client_hello)
         if name is not None and name not in self._domain:
             log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
-            protocol_factory = _Misdirected
+            protocol_factory = partial(_Misdirected, self._timeout)
         with connection.dup() as spare:
             try:
-                transport, _ = await aiofastnet.connect_accepted_socket(
+                await aiofastnet.connect_accepted_socket(
                     self._loop, protocol_factory, connection, ssl=tls, ssl_shutdown_timeout=CLOSE_NOTIFY_TIMEOUT
                 )
             except ssl.SSLError:
                 # The transport closes without the alert that tells the client why.
                 spare.send(refusal(tls, client_hello))
                 raise
-        remember(transport)
 
     async def _peek(self, connection: socket.socket, size: int) -> bytes:
         """Return the first `size` bytes without consuming them; fewer where the client closed before."""
@@ -214,9 +214,12 @@ class Listener:
 class _Misdirected(asyncio.Protocol):
     """Serves a client that named another server in the handshake: 421, if it goes on in spite of the certificate."""
 
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(self._timeout, transport.abort)
 
     def data_received(self, _: bytes) -> None:
         self._transport.write(_MISDIRECTED_ANSWER)

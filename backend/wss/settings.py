@@ -12,6 +12,10 @@ from typing import TypeVar
 Parsed = TypeVar("Parsed")
 
 
+# Seconds: below the timeouts of nginx.conf and httpd.conf, which are 90.
+MOST_SILENCE = 80.0
+
+
 class SettingError(ValueError):
     """A setting is wrong; the message names it, its value and the remedy."""
 
@@ -26,6 +30,24 @@ class Settings:
     """The host names that clients may ask for, in lower case; IPv6 addresses without brackets."""
     origins: frozenset[str]
     """The origins whose pages may connect; empty: every origin may."""
+    subprotocols: tuple[str, ...]
+    """The subprotocols that the handler speaks, the preferred one first."""
+    compression: bool
+    """Whether permessage-deflate is agreed to."""
+    max_message: int
+    """Bytes of one message."""
+    max_fragments: int
+    """Frames of one message, empty ones too."""
+    max_connections: int
+    """Open websockets of one worker."""
+    handshake_timeout: float
+    """Seconds for the TLS handshake, and again for the HTTP request."""
+    ping_interval: float
+    """Seconds between pings of ours."""
+    ping_timeout: float
+    """Seconds that a client has to answer one."""
+    slow_reader_timeout: float
+    """Seconds that a client may leave unread what is sent to it."""
     workers: int
     """How many processes share the port."""
     port: int
@@ -48,14 +70,29 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise SettingError(f"{name}={value!r}: {error}") from None
 
-    return Settings(
+    settings = Settings(
         app=read("APP", "apps.ok:handler", _app),
         domain=read("DOMAIN", "localhost", _domain),
         origins=read("ORIGINS", "", _origins),
+        subprotocols=read("SUBPROTOCOLS", "", _subprotocols),
+        compression=read("COMPRESSION", "off", _switch),
+        max_message=read("MAX_MESSAGE", "1M", _size),
+        max_fragments=read("MAX_FRAGMENTS", "4096", _count),
+        max_connections=read("MAX_CONNECTIONS", "16000", _count),
+        handshake_timeout=read("HANDSHAKE_TIMEOUT", "10", _seconds),
+        ping_interval=read("PING_INTERVAL", "20", _seconds),
+        ping_timeout=read("PING_TIMEOUT", "20", _seconds),
+        slow_reader_timeout=read("SLOW_READER_TIMEOUT", "30", _seconds),
         workers=read("WORKERS", "1", _workers),
         port=read("PORT", "8282", _port),
         tls=read("TLS_DIR", "", lambda value: Path(value) if value else None),
     )
+    if settings.ping_interval + settings.ping_timeout > MOST_SILENCE:
+        raise SettingError(
+            f"PING_INTERVAL and PING_TIMEOUT are {settings.ping_interval + settings.ping_timeout:g} s together, but the"
+            f" proxies close what is silent for longer. Give at most {MOST_SILENCE:g} s together"
+        )
+    return settings
 
 
 def _app(value: str) -> str:
@@ -113,6 +150,39 @@ def _origin(value: str) -> str:
         f"{value!r} is not an origin. Give scheme://host[:port] without path and wildcard, separated by commas,"
         " for example ORIGINS=https://example.com"
     )
+
+
+def _subprotocols(value: str) -> tuple[str, ...]:
+    names = tuple(_items(value))
+    if not all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in names):
+        raise ValueError("not a list of subprotocols. Give their names, separated by commas, for example mqtt")
+    return names
+
+
+def _switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("neither on nor off. Give one of them")
+    return value == "on"
+
+
+def _size(value: str) -> int:
+    parts = re.fullmatch(r"([1-9]\d{0,9})([KM]?)", value, re.ASCII)
+    size = int(parts[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[parts[2]] if parts else 0
+    if not 1 <= size <= 1024 * 1024 * 1024:
+        raise ValueError("not a size. Give 1 to 1024M bytes, for example 65536, 64K or 1M")
+    return size
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", value, re.ASCII):
+        raise ValueError("not a count. Give a whole number from 1")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value, re.ASCII) or not 0.1 <= float(value) <= 3600:
+        raise ValueError("not a time. Give 0.1 to 3600 seconds, for example 20")
+    return float(value)
 
 
 def _workers(value: str) -> int:

@@ -3,14 +3,10 @@
 https://wiki.mozilla.org/Security/Server_Side_TLS. Key-exchange groups cannot be set from Python: openssl.cnf does it.
 """
 
-import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary
 
-from picows.websockets import ServerConnection
-
+from wss.connection import Connection
 from wss.settings import SettingError
 
 
@@ -100,16 +96,7 @@ def refusal(context: ssl.SSLContext, client_hello: bytes) -> bytes:
     return outgoing.read()
 
 
-# By the peer's address and port, which no two open connections share: picows shows a handler no more of its transport.
-_transports: WeakValueDictionary[Any, asyncio.BaseTransport] = WeakValueDictionary()
-
-
-def remember(transport: asyncio.BaseTransport) -> None:
-    """Let `tls_session` find the TLS session of this transport for as long as it is open."""
-    _transports[transport.get_extra_info("peername")] = transport
-
-
-def tls_session(connection: ServerConnection) -> ssl.SSLObject | None:
+def tls_session(connection: Connection) -> ssl.SSLObject | None:
     """Return the TLS session of a client (`version()`, `cipher()`, …), or None where TLS ends at a proxy before us."""
-    transport = _transports.get(connection.remote_address)
-    return transport.get_extra_info("ssl_object") if transport else None
+    session: ssl.SSLObject | None = connection.ws_transport.underlying_transport.get_extra_info("ssl_object")
+    return session

@@ -9,26 +9,15 @@ import os
 import signal
 import sys
 
-from picows.websockets import ConnectionClosed, ServerConnection, serve
-
-from wss.app import Handler, load_handler
-from wss.handshake import Handshake
+from wss.app import load_handler
 from wss.listener import ListeningLoop, listening_socket
 from wss.logs import start_logging
+from wss.server import serve
 from wss.settings import SettingError, Settings, read_settings
 from wss.tls import server_context
 
 log = logging.getLogger("wss.worker")
 
-# Seconds that a client has for its request, once it is connected.
-OPEN_TIMEOUT = 10.0
-# Seconds between our pings, and for the answer. The proxies close what is silent for 90 s.
-PING_INTERVAL = 20.0
-PING_TIMEOUT = 20.0
-# Bytes of one message; a longer one is refused with 1009.
-MAX_MESSAGE = 1024 * 1024
-# Seconds that a client has to answer our close frame; then its connection is cut.
-CLOSE_TIMEOUT = 5.0
 # Seconds from the signal until handlers that are still busy are cancelled.
 DRAIN_TIMEOUT = 10.0
 
@@ -40,23 +29,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """
     handler = load_handler(settings.app)
     tls = server_context(settings.tls) if settings.tls else None
-    server = await serve(
-        _guarded(handler),
-        sock=listening_socket(settings.port),
-        tls=tls,
-        domain=settings.domain,
-        use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
-        process_request=Handshake(settings),
-        open_timeout=OPEN_TIMEOUT,
-        ping_interval=PING_INTERVAL,
-        ping_timeout=PING_TIMEOUT,
-        max_size=MAX_MESSAGE,
-        # Off: memory for each connection, and attacks on compressed secrets (RFC 7692 section 7).
-        compression=None,
-        server_header=None,
-        close_timeout=CLOSE_TIMEOUT,
-        logger="wss.websocket",
-    )
+    server = await serve(handler, settings, listening_socket(settings.port), tls)
     scheme = "wss" if tls else "ws"
     log.info("serving %s://*:%d app=%s", scheme, server.sockets[0].getsockname()[1], settings.app)
     _tell_parent()
@@ -67,21 +40,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.wait_for(server.wait_closed(), DRAIN_TIMEOUT)
     except TimeoutError:
         log.warning("%d handlers did not end within %.0f s: cut", len(server.handlers), DRAIN_TIMEOUT)
-
-
-def _guarded(handler: Handler) -> Handler:
-    async def handle(connection: ServerConnection) -> None:
-        try:
-            await handler(connection)
-        except ConnectionClosed:
-            pass  # the client left while the handler was sending or waiting: no fault of the handler
-        except Exception:
-            log.exception(
-                "the handler failed on %s: closing its connection with 1011", connection.request.path.partition("?")[0]
-            )
-            raise
-
-    return handle
 
 
 def _tell_parent() -> None:

@@ -1,6 +1,7 @@
 """One running Compose project, seen the way an operator and a client see it."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,8 +117,8 @@ class Stack:
         )
 
 
-# What the README lists as settings. BASE_IMAGE is not one of a test's: it says what this machine can build from.
-_SETTINGS = {"APP", "CERTS_DIR", "DIRECT_PORT", "DOMAIN", "HTTPS_PORT", "ORIGINS", "RESTART", "WORKERS"}
+# BASE_IMAGE stays: it is not one of a test's, but says what this machine can build from.
+_SETTINGS = set(re.findall(r"\$\{([A-Z_]+):-", (REPOSITORY / "compose.yaml").read_text())) - {"BASE_IMAGE"}
 
 
 def _plain_environment() -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from multidict import CIMultiDict
-from picows.websockets import Request, Response, ServerHandshakeConnection
+from picows.websockets import Request, Response
 from wss.handshake import Handshake
 from wss.settings import read_settings
 
@@ -23,7 +23,7 @@ def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, st
 
 
 def decide(request: Request, **environment: str) -> Response | None:
-    return Handshake(read_settings(environment))(ServerHandshakeConnection(request), request)
+    return Handshake(read_settings(environment)).refuse(request)
 
 
 @pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret", "http://localhost/wss", "http://localhost:8282"])

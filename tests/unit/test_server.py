@@ -8,70 +8,16 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import pytest
 import trustme
 import websocket
+from server import BACKEND, TIMEOUT, Server, Start
 
-BACKEND = Path(__file__).parents[2] / "backend"
-TIMEOUT = 10.0
-
-Start = Callable[..., "Server"]
 Connect = Callable[..., websocket.WebSocket]
-
-
-class Server:
-    """A running `python -m wss`; `port` is known when it serves, `lines` are what it has logged so far."""
-
-    def __init__(self, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "wss"],
-            cwd=BACKEND,
-            env={**os.environ, "PORT": "0", **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self.port = int(self.wait_for(r"serving wss?://\*:(\d+) "))
-
-    def wait_for(self, pattern: str) -> str:
-        """Read the log until a line matches; return its first group."""
-        assert self.process.stderr
-        watchdog = threading.Timer(TIMEOUT, self.process.kill)
-        watchdog.start()
-        try:
-            return self._read_until(pattern, self.process.stderr)
-        finally:
-            watchdog.cancel()
-
-    def _read_until(self, pattern: str, log: IO[str]) -> str:
-        for line in log:
-            self.lines.append(line)
-            if match := re.search(pattern, line):
-                return match.group(1)
-        raise AssertionError(f"ended without {pattern!r} in its log:\n{''.join(self.lines)}")
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(TIMEOUT)
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with ExitStack() as running:
-
-        def start(**environment: str) -> Server:
-            server = Server(**environment)
-            running.callback(server.process.communicate)
-            running.callback(server.process.kill)
-            return server
-
-        yield start
 
 
 @pytest.fixture(scope="session")

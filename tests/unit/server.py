@@ -1,0 +1,58 @@
+"""A running `python -m wss`, for the tests that need the real thing but no Docker."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+BACKEND = Path(__file__).parents[2] / "backend"
+TIMEOUT = 10.0  # seconds for any single step
+
+
+class Server:
+    """A running `python -m wss`; `port` is known when it serves, `lines` are what it has logged so far."""
+
+    def __init__(self, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "wss"],
+            cwd=BACKEND,
+            env={**os.environ, "PORT": "0", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self.port = int(self.wait_for(r"serving wss?://\*:(\d+) "))
+
+    def wait_for(self, pattern: str) -> str:
+        """Read the log until a line matches; return its first group."""
+        assert self.process.stderr
+        watchdog = threading.Timer(TIMEOUT, self.process.kill)
+        watchdog.start()
+        try:
+            return self._read_until(pattern, self.process.stderr)
+        finally:
+            watchdog.cancel()
+
+    def _read_until(self, pattern: str, log: IO[str]) -> str:
+        for line in log:
+            self.lines.append(line)
+            if match := re.search(pattern, line):
+                return match.group(1)
+        raise AssertionError(f"ended without {pattern!r} in its log:\n{''.join(self.lines)}")
+
+    def worker_memory(self) -> int:
+        """Return the bytes that the last worker which said that it serves keeps in memory."""
+        worker = next(re.findall(r"pid=(\d+) wss.worker: serving", line) for line in reversed(self.lines))
+        (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker[0]}/status").read_text())
+        return int(kilobytes) * 1024
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(TIMEOUT)
+
+
+Start = Callable[..., Server]
