@@ -2,7 +2,7 @@
 
 PROFILE ?= nginx
 
-.PHONY: up down test engine
+.PHONY: up down test conformance engine
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -12,6 +12,9 @@ down:
 
 test: engine .venv
 	.venv/bin/pytest
+
+conformance: engine .venv
+	.venv/bin/pytest tests/conformance
 
 engine:
 	tools/engine

@@ -3,10 +3,9 @@
 import pytest
 import websocket
 from client import TIMEOUT, UPGRADE, Answer, Target, ask, exchange
-from conftest import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN
 from eventually import eventually
 from fixtures import Connect
-from stack import Stack
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, Stack
 
 
 def test_a_get_without_upgrade_is_told_to_upgrade(target: Target) -> None:

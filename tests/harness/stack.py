@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
+
+
+# What the shared stack serves, and what it must not serve although its certificate covers it.
+DOMAIN = ("localhost", "wss.example")
+COVERED_BUT_FOREIGN = "elsewhere.example"
+ALLOWED_ORIGIN = "https://app.example"
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,23 @@ class Stack:
         return {"subnet": config["Subnet"], "gateway": config["Gateway"]}
 
     def run_client(self, script: str, *arguments: str, files: Mapping[str, Path], **options: Any) -> str:
-        """Run a Python script in a container of its own on the clients' network; return what it prints.
+        """Run a Python script in a container of its own on the clients' network; return what it prints."""
+        return self.run_beside(f"{self.project}-check", ["python", "-c", script, *arguments], files, **options)
 
-        `files` are mounted (path in the container → file); wss.example resolves to the service that terminates TLS.
+    def run_beside(self, image: str, command: Sequence[str], files: Mapping[str, Path], **options: Any) -> str:
+        """Run a container on the clients' network; return what it prints.
+
+        `files` are mounted (path in the container → path here); wss.example is the service that terminates TLS.
         """
         address = self.container().attrs["NetworkSettings"]["Networks"][f"{self.project}_edge"]["IPAddress"]
         output = self.engine.containers.run(
-            f"{self.project}-check",
-            ["python", "-c", script, *arguments],
+            image,
+            list(command),
             network=f"{self.project}_edge",
             extra_hosts={"wss.example": address},
-            volumes={str(file): {"bind": path, "mode": "ro"} for path, file in files.items()},
+            volumes={
+                str(file): {"bind": path, "mode": "rw" if file.is_dir() else "ro"} for path, file in files.items()
+            },
             labels={"com.docker.compose.project": self.project},
             remove=True,
             **options,

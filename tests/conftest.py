@@ -17,15 +17,9 @@ from client import TIMEOUT, Target, target_of
 from docker.errors import DockerException
 from fixtures import Connect, NewStack
 from pairs import write_pair
-from stack import PROFILES, REPOSITORY, Stack
-
-# What the shared stack serves, and what it must not serve although its certificate covers it.
-DOMAIN = ("localhost", "wss.example")
-COVERED_BUT_FOREIGN = "elsewhere.example"
-ALLOWED_ORIGIN = "https://app.example"
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, PROFILES, REPOSITORY, Stack
 
 _LIVE = pytest.StashKey[list[Stack]]()
-_HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -132,7 +126,7 @@ def stack(request: pytest.FixtureRequest, engine: docker.DockerClient, profile: 
         "DOMAIN": ",".join(DOMAIN),
         "ORIGINS": ALLOWED_ORIGIN,
     }
-    files = (REPOSITORY / "compose.yaml", _HERE / "probe" / "compose.yaml")
+    files = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
     with _alive(request.config, Stack(engine, _project(), profile, settings, files)) as shared:
         shared.up()
         yield shared
