@@ -21,7 +21,11 @@ def check() -> Settings:
 
 
 async def _serve(settings: Settings) -> int:
-    return await Parent(settings).run()
+    try:
+        parent = Parent(settings)
+    except OSError as error:
+        sys.exit(f"error: port {settings.port}: {error}. Stop what listens there, or set PORT")
+    return await parent.run()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ _CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
 class Connection(ServerConnection):
     """A client's websocket, with the API of websockets.asyncio.server.ServerConnection."""
 
+    settings: Settings
     ws_transport: WSTransport
 
     def __init__(self, server: Server, settings: Settings, request: Request, response: Response) -> None:
@@ -45,6 +46,7 @@ class Connection(ServerConnection):
             max_frame_size=settings.max_message,
             logger=server.logger,
         )
+        self.settings = settings
         self._most_fragments = settings.max_fragments
         self._fragments = 0
         self._patience = settings.slow_reader_timeout

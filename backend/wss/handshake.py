@@ -18,7 +18,6 @@ from wss.address import remove_claims
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
-WS_PATHS = frozenset({"/", "/wss"})
 
 
 class Handshake:
@@ -26,15 +25,19 @@ class Handshake:
 
     def __init__(self, settings: Settings) -> None:
         self._domain = settings.domain
-        self._origins = settings.origins
-        self._behind_a_proxy = settings.tls is None
+        self._any_origin = not settings.origins
+        self._origins = {origin for origin in settings.origins if "*" not in origin}
+        # https://*.example.com as its two ends.
+        self._wild_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
+        self._paths = settings.ws_paths
+        self._behind_a_proxy = bool(settings.trusted_proxies)
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
-    def refuse(self, request: Request, *, busy: bool = False) -> Response | None:
+    def refuse(self, request: Request, *, full: bool = False, draining: bool = False) -> Response | None:
         """Return the answer that is no websocket: a refusal, or that of the health path; None to go on.
 
-        A busy server, full or about to end, takes no more websockets: 503 makes a proxy try another one.
+        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
         """
         headers = request.headers
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
@@ -46,12 +49,12 @@ class Handshake:
         if refusal := self._check_host(headers):
             return refusal
         if path == HEALTH_PATH:
-            return _response(HTTPStatus.OK, "ok")
-        if path not in WS_PATHS:
-            return _response(HTTPStatus.NOT_FOUND, "No such path. The WebSocket is at /wss.")
+            return _response(*((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, "ok")))
+        if path not in self._paths:
+            return _response(HTTPStatus.NOT_FOUND, f"No such path. The WebSocket is at {self._paths[0]}.")
         if refusal := _check_upgrade(headers) or self._check_origin(headers):
             return refusal
-        if busy:
+        if full or draining:
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, "No more connections here.", {"Retry-After": "1"})
         headers["Connection"] = "Upgrade"
         headers["Upgrade"] = "websocket"
@@ -84,11 +87,18 @@ class Handshake:
     def _check_origin(self, headers: CIMultiDict[str]) -> Response | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
         origins = headers.getall("Origin", [])
-        if self._origins and any(origin.lower() not in self._origins for origin in origins):
+        if not all(self._is_allowed(origin.lower()) for origin in origins):
             return _response(
                 HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may."
             )
         return None
+
+    def _is_allowed(self, origin: str) -> bool:
+        return (
+            self._any_origin
+            or origin in self._origins
+            or any(origin.startswith(start) and origin.endswith(end) for start, end in self._wild_origins)
+        )
 
 
 def _check_upgrade(headers: CIMultiDict[str]) -> Response | None:

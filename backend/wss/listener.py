@@ -45,7 +45,7 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 def listening_socket(port: int) -> socket.socket:
-    """Return a socket on all addresses, IPv6 too where there is IPv6; several processes may share the port."""
+    """Return a socket on all addresses, IPv6 too where there is IPv6; several sockets may share the port."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(
             ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG, reuse_port=True
@@ -101,13 +101,17 @@ class Listener:
     def is_serving(self) -> bool:
         return bool(self.sockets)
 
-    def close(self) -> None:
-        """Release the port at once; handshakes that are under way are given up."""
+    def stop_accepting(self) -> None:
+        """Release the port at once; handshakes that are under way go on."""
         if self.sockets:
             self._loop.remove_reader(self._socket)
             self._socket.close()
-            for task in self._opening:
-                task.cancel()
+
+    def close(self) -> None:
+        """Release the port at once, and give up handshakes that are under way."""
+        self.stop_accepting()
+        for task in self._opening:
+            task.cancel()
 
     async def wait_closed(self) -> None:
         await asyncio.gather(*self._opening, return_exceptions=True)

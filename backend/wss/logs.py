@@ -10,5 +10,3 @@ def start_logging() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s pid=%(process)d %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("wss").setLevel(logging.INFO)
-    # picows reports every accept and every broken frame, and once more what a handler raises.
-    logging.getLogger("wss.websocket").setLevel(logging.CRITICAL)

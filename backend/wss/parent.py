@@ -1,14 +1,20 @@
-"""The process that Docker starts: runs the workers, replaces dead ones, hands on the signal to stop."""
+"""The process that Docker starts: runs the workers, replaces dead ones, hands on what it is told.
+
+SIGTERM and SIGINT stop it, a second one at once. SIGHUP replaces all workers: the new ones serve before the old ones
+close their clients with 1012, and no connection is lost in between.
+"""
 
 import asyncio
 import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
 
+from wss.listener import listening_socket
 from wss.settings import Settings
 
 log = logging.getLogger("wss.parent")
@@ -22,64 +28,111 @@ MOST_FILES = 65536
 
 
 class Parent:
-    """Keeps `settings.workers` workers running until told to stop."""
+    """Keeps `settings.workers` workers running until told to stop.
+
+    Each has a listening socket of its own on the common port (SO_REUSEPORT), which the parent keeps: clients that
+    wait in its queue are served by the worker's successor.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._workers: set[Process] = set()
+        first = listening_socket(settings.port)
+        port = first.getsockname()[1]
+        sockets = [first, *(listening_socket(port) for _ in range(settings.workers - 1))]
+        self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
+        self._workers: set[Process] = set()  # those that were replaced and still drain, too
+        self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
 
     async def run(self) -> int:
         """Return the exit code: 0 after an orderly stop, 1 where a worker could not start or not stop."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.replace)
         _raise_file_limit()
         # The first one alone: what is wrong with the settings is said once, and nothing starts half.
-        first = await self._start()
-        if first is None:
+        first = next(iter(self._current))
+        self._current[first] = await self._start(first)
+        if self._current[first] is None:
             return 0 if self._stopping.is_set() else 1
-        rest = self._settings.workers - 1
-        await asyncio.gather(self._keep(first), *(self._keep(None) for _ in range(rest)))
+        await asyncio.gather(*map(self._keep, self._current))
+        await asyncio.gather(*(self._ended(worker) for worker in self._workers))
         return 1 if self._failed else 0
 
+    def replace(self) -> None:
+        """Replace all workers, one after the other; the old ones go on where a new one cannot start."""
+        if self._replacing is None or self._replacing.done():
+            self._replacing = asyncio.get_running_loop().create_task(self._replace())
+
+    async def _replace(self) -> None:
+        for sock, old in self._current.items():
+            new = await self._start(sock)
+            if new is None or old is None:
+                log.error("no new worker could start: the old ones go on")
+                return
+            self._current[sock] = new
+            with suppress(ProcessLookupError):
+                old.send_signal(signal.SIGHUP)
+            log.info("worker %d replaces worker %d", new.pid, old.pid)
+
     def stop(self) -> None:
-        """Tell every worker to drain and end; one that does not is killed."""
+        """Release the port, tell every worker to drain and end; one that does not, or a second call, kills."""
+        if self._stopping.is_set():
+            self._signal_workers(signal.SIGKILL)
+            return
         self._stopping.set()
+        for sock in self._current:
+            sock.close()
         self._signal_workers(signal.SIGTERM)
         asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._signal_workers, signal.SIGKILL)
 
     def _signal_workers(self, number: signal.Signals) -> None:
         for worker in self._workers:
             if number == signal.SIGKILL:
-                log.error("worker %d did not end within %.0f s: killed", worker.pid, STOP_TIMEOUT)
+                log.error("worker %d is killed: it had not ended yet", worker.pid)
             with suppress(ProcessLookupError):  # it ended this very moment
                 worker.send_signal(number)
 
-    async def _keep(self, worker: Process | None) -> None:
-        """Wait for the worker to end and start another, until told to stop."""
+    async def _keep(self, sock: socket.socket) -> None:
+        """Wait for the socket's worker to end and start another, until told to stop."""
         loop = asyncio.get_running_loop()
-        while worker or not self._stopping.is_set():
+        while True:
             started = loop.time()
-            worker = worker or await self._start()
+            worker = self._current[sock] or await self._start(sock)
+            self._current[sock] = worker
             if worker:
-                code = await worker.wait()
-                self._workers.discard(worker)
-                if self._stopping.is_set():
-                    self._failed |= code != 0
-                    return
+                code = await self._ended(worker)
+            if self._stopping.is_set():
+                return
+            if worker is not self._current[sock]:
+                continue  # it was replaced, and there is a successor to wait for
+            if worker:
                 log.error("worker %d ended with %d: starting another", worker.pid, code)
-                worker = None
+            self._current[sock] = None
             if loop.time() - started < CRASH_PAUSE:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
 
-    async def _start(self) -> Process | None:
-        """Start a worker; return it when its port is open, or None where it ended before."""
+    async def _ended(self, worker: Process) -> int:
+        code = await worker.wait()
+        self._workers.discard(worker)
+        if self._stopping.is_set():
+            self._failed |= code != 0
+        return code
+
+    async def _start(self, sock: socket.socket) -> Process | None:
+        """Start a worker on the socket; return it when it serves, or None where it ended before, or must not start."""
+        if self._stopping.is_set():
+            return None
         ready, tell = os.pipe()
-        environment = {**os.environ, "WSS_READY_FD": str(tell)}
+        environment = {**os.environ, "WSS_READY_FD": str(tell), "WSS_SOCKET_FD": str(sock.fileno())}
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wss.worker", stdin=asyncio.subprocess.PIPE, env=environment, pass_fds=[tell]
+            sys.executable,
+            *("-m", "wss.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            env=environment,
+            pass_fds=[tell, sock.fileno()],
         )
         os.close(tell)
         self._workers.add(worker)

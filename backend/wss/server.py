@@ -1,53 +1,100 @@
-"""What becomes of a connection that was accepted: handshake, websocket, handler."""
+"""What becomes of a connection that was accepted: handshake, websocket, handler; and how all of them end."""
 
+import asyncio
 import logging
 import socket
 import ssl
+from typing import cast
 
 import picows
-from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection
+from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection, State
 
 from wss.app import Handler
 from wss.connection import Connection
 from wss.handshake import Handshake
+from wss.listener import Listener
 from wss.settings import Settings
 
 log = logging.getLogger("wss.server")
+# picows reports every accept and every broken frame, and once more what a handler raises.
+_picows_log = logging.getLogger("wss.picows")
+_picows_log.setLevel(logging.CRITICAL)
+
+# Seconds that accepted clients have for their handshake when another worker takes over.
+HANDOVER = 1.0
 
 
-async def serve(handler: Handler, settings: Settings, sock: socket.socket, tls: ssl.SSLContext | None) -> Server:
-    """Serve on the listening socket, in a ListeningLoop; return the server, whose `close(code=…)` ends it."""
-    websocket_log = logging.getLogger("wss.websocket")
-    server = Server(_guarded(handler), logger=websocket_log)
-    handshake = Handshake(settings)
+class WebSocketServer:
+    """One handler on one listening socket; runs in a ListeningLoop."""
 
-    def answer(upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
-        request = Request.from_picows(upgrade)
-        busy = server.close_task is not None or len(server.handlers) >= settings.max_connections
-        refusal = handshake.refuse(request, busy=busy)
-        if refusal:
-            return picows.WSUpgradeResponseWithListener(refusal.to_picows(), None)
-        response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(handshake.agree(request)))
-        return picows.WSUpgradeResponseWithListener(
-            response.to_picows(), Connection(server, settings, request, response)
+    def __init__(self, handler: Handler, settings: Settings) -> None:
+        self._settings = settings
+        self._handshake = Handshake(settings)
+        self._sessions = Server(_guarded(handler), logger=_picows_log)
+        self._draining = False
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Accept connections from now on."""
+        listener = await picows.ws_create_server(
+            self._answer,
+            websocket_handshake_timeout=self._settings.handshake_timeout,
+            # Pings and pongs are Connection's: it knows when a client does not read.
+            enable_auto_ping=False,
+            enable_auto_pong=False,
+            max_frame_size=self._settings.max_message,
+            logger_name=_picows_log,
+            use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
+            sock=sock,
+            tls=tls,
+            domain=self._settings.domain,
+            timeout=self._settings.handshake_timeout,
         )
+        self._listener = cast(Listener, listener)
 
-    listener = await picows.ws_create_server(
-        answer,
-        websocket_handshake_timeout=settings.handshake_timeout,
-        # Pings and pongs are Connection's: it knows when a client does not read.
-        enable_auto_ping=False,
-        enable_auto_pong=False,
-        max_frame_size=settings.max_message,
-        logger_name=websocket_log,
-        use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
-        sock=sock,
-        tls=tls,
-        domain=settings.domain,
-        timeout=settings.handshake_timeout,
-    )
-    server.wrap(listener)
-    return server
+    @property
+    def connections(self) -> list[Connection]:
+        """The open websockets, the oldest first."""
+        sessions = cast(dict[Connection, object], self._sessions.handlers)
+        return [connection for connection in sessions if connection.state is State.OPEN]
+
+    async def hand_over(self) -> None:
+        """Stop accepting, as another process does, and let those in that are on their way."""
+        self._listener.stop_accepting()
+        await asyncio.sleep(HANDOVER)
+
+    async def drain(self, code: int, reason: str, patience: float) -> None:
+        """Release the port, close every client, and wait for the handlers, but no longer than `patience` seconds.
+
+        The close frames are spread over a time of their own, so that not all clients come back in the same instant.
+        """
+        self._draining = True
+        self._listener.close()
+        try:
+            async with asyncio.timeout(patience):
+                await self._close_all(code, reason)
+                if handlers := list(self._sessions.handlers.values()):
+                    await asyncio.wait(handlers)
+        except TimeoutError:
+            log.warning("%d handlers did not end within %.0f s: cut", len(self._sessions.handlers), patience)
+
+    async def _close_all(self, code: int, reason: str) -> None:
+        connections = self.connections
+        pause = self._settings.stop_spread / max(len(connections) - 1, 1)
+        async with asyncio.TaskGroup() as closing:
+            for number, connection in enumerate(connections):
+                if number:
+                    await asyncio.sleep(pause)
+                closing.create_task(connection.close(code, reason))
+
+    def _answer(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
+        request = Request.from_picows(upgrade)
+        full = len(self._sessions.handlers) >= self._settings.max_connections
+        if refusal := self._handshake.refuse(request, full=full, draining=self._draining):
+            return picows.WSUpgradeResponseWithListener(refusal.to_picows(), None)
+        agreed = self._handshake.agree(request)
+        response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed))
+        connection = Connection(self._sessions, self._settings, request, response)
+        return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
 
 
 def _guarded(handler: Handler) -> Handler:

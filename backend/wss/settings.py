@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,8 +28,12 @@ class Settings:
     """``module:coroutine`` of the handler."""
     domain: frozenset[str]
     """The host names that clients may ask for, in lower case; IPv6 addresses without brackets."""
+    ws_paths: tuple[str, ...]
+    """The paths that are a WebSocket, the one to be named in errors first."""
     origins: frozenset[str]
-    """The origins whose pages may connect; empty: every origin may."""
+    """The origins whose pages may connect, ``https://*.example.com`` for all subdomains; empty: every origin may."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    """The networks whose X-Real-IP is believed."""
     subprotocols: tuple[str, ...]
     """The subprotocols that the handler speaks, the preferred one first."""
     compression: bool
@@ -46,6 +50,8 @@ class Settings:
     """Seconds between pings of ours."""
     ping_timeout: float
     """Seconds that a client has to answer one."""
+    stop_spread: float
+    """Seconds over which the close frames of a stop are spread."""
     slow_reader_timeout: float
     """Seconds that a client may leave unread what is sent to it."""
     workers: int
@@ -73,6 +79,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         app=read("APP", "apps.ok:handler", _app),
         domain=read("DOMAIN", "localhost", _domain),
+        ws_paths=read("WS_PATHS", "/wss,/", _paths),
+        trusted_proxies=read("TRUSTED_PROXIES", "", _networks),
+        stop_spread=read("STOP_SPREAD", "1", _spread),
         origins=read("ORIGINS", "", _origins),
         subprotocols=read("SUBPROTOCOLS", "", _subprotocols),
         compression=read("COMPRESSION", "off", _switch),
@@ -138,7 +147,7 @@ def _origins(value: str) -> frozenset[str]:
 
 def _origin(value: str) -> str:
     # As browsers write it (RFC 6454 section 6.2): no path, no default port.
-    parts = re.fullmatch(r"(https?)://(\[[0-9a-f:.]+\]|[^/:@\[\]]+)(:\d{1,5})?", value)
+    parts = re.fullmatch(r"(https?)://(?:\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
     if parts:
         with suppress(ValueError):
             _host(parts[2])
@@ -147,9 +156,29 @@ def _origin(value: str) -> str:
             default_port = {"http": ":80", "https": ":443"}[parts[1]]
             return value.removesuffix(default_port) if parts[3] == default_port else value
     raise ValueError(
-        f"{value!r} is not an origin. Give scheme://host[:port] without path and wildcard, separated by commas,"
-        " for example ORIGINS=https://example.com"
+        f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
+        " for example ORIGINS=https://example.com,https://*.example.com"
     )
+
+
+def _paths(value: str) -> tuple[str, ...]:
+    paths = tuple(_items(value))
+    if not paths or not all(re.fullmatch(r"/[!$&-;=@-Z_a-z~]*", path) for path in paths):
+        raise ValueError("not a list of paths. Give them as they stand in the URL, for example /wss,/chat")
+    return paths
+
+
+def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(item) for item in _items(value))
+    except ValueError as error:
+        raise ValueError(f"{error}. Give networks or addresses, separated by commas, such as 10.0.0.0/8") from None
+
+
+def _spread(value: str) -> float:
+    if not re.fullmatch(r"\d(\.\d{1,3})?", value, re.ASCII) or float(value) > 5:
+        raise ValueError("not a time. Give 0 to 5 seconds, less than a stop may take")
+    return float(value)
 
 
 def _subprotocols(value: str) -> tuple[str, ...]:

@@ -1,67 +1,73 @@
-"""One process that serves: listens, opens connections, drains when told to stop.
+"""One process that serves: accepts on the socket that the parent gave, opens connections, drains when told to stop.
 
 The parent starts it as `python -m wss.worker`; the settings come by the environment, as the parent's did.
+SIGTERM and SIGINT stop it with close code 1001, SIGHUP with 1012: another worker serves already.
 """
 
 import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
+from contextlib import suppress
 
 from wss.app import load_handler
-from wss.listener import ListeningLoop, listening_socket
+from wss.listener import ListeningLoop
 from wss.logs import start_logging
-from wss.server import serve
+from wss.server import WebSocketServer
 from wss.settings import SettingError, Settings, read_settings
 from wss.tls import server_context
 
 log = logging.getLogger("wss.worker")
 
+GOING_AWAY = (1001, "server is going away")
+SERVICE_RESTART = (1012, "server is restarting")
 # Seconds from the signal until handlers that are still busy are cancelled.
 DRAIN_TIMEOUT = 10.0
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then close every client with 1001 and return.
+async def run(settings: Settings, sock: socket.socket, stop: asyncio.Future[tuple[int, str]]) -> None:
+    """Serve until `stop` has a close code and reason, then close every client with it and return.
 
-    Raises SettingError where a setting cannot be used, OSError where the port is taken.
+    Raises SettingError where a setting cannot be used.
     """
     handler = load_handler(settings.app)
     tls = server_context(settings.tls) if settings.tls else None
-    server = await serve(handler, settings, listening_socket(settings.port), tls)
-    scheme = "wss" if tls else "ws"
-    log.info("serving %s://*:%d app=%s", scheme, server.sockets[0].getsockname()[1], settings.app)
+    server = WebSocketServer(handler, settings)
+    await server.listen(sock, tls)
     _tell_parent()
-    await stop.wait()
-    log.info("stopping: closing %d connections with 1001", len(server.connections))
-    server.close(code=1001, reason="server is going away")
-    try:
-        await asyncio.wait_for(server.wait_closed(), DRAIN_TIMEOUT)
-    except TimeoutError:
-        log.warning("%d handlers did not end within %.0f s: cut", len(server.handlers), DRAIN_TIMEOUT)
+    log.info("serving %s://*:%d app=%s", "wss" if tls else "ws", sock.getsockname()[1], settings.app)
+    code, reason = await stop
+    if code == SERVICE_RESTART[0]:
+        await server.hand_over()
+    log.info("stopping: closing %d connections with %d", len(server.connections), code)
+    await server.drain(code, reason, DRAIN_TIMEOUT)
 
 
 def _tell_parent() -> None:
     """Say that the port is open, on the descriptor that the parent gave."""
     if descriptor := os.environ.get("WSS_READY_FD"):
-        os.write(int(descriptor), b"\n")
+        with suppress(BrokenPipeError):  # it is gone, which the reader of stdin notices too
+            os.write(int(descriptor), b"\n")
         os.close(int(descriptor))
 
 
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop: asyncio.Future[tuple[int, str]] = loop.create_future()
 
-    def orphaned() -> None:
+    def end(with_code: tuple[int, str]) -> None:
         loop.remove_reader(sys.stdin.fileno())
-        stop.set()
+        if not stop.done():
+            stop.set_result(with_code)
 
+    loop.add_signal_handler(signal.SIGTERM, end, GOING_AWAY)
+    loop.add_signal_handler(signal.SIGINT, end, GOING_AWAY)
+    loop.add_signal_handler(signal.SIGHUP, end, SERVICE_RESTART)
     # The parent holds the other end and never writes: it is readable when the parent is gone, however it went.
-    loop.add_reader(sys.stdin.fileno(), orphaned)
-    await run(settings, stop)
+    loop.add_reader(sys.stdin.fileno(), end, GOING_AWAY)
+    await run(settings, socket.socket(fileno=int(os.environ["WSS_SOCKET_FD"])), stop)
 
 
 if __name__ == "__main__":

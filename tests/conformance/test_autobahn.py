@@ -36,9 +36,9 @@ PARTS = {
 # Cases that may fail, with the words of the RFC that allow what we do.
 EXCUSED = {
     # Two close frames in one packet: picows sees the second one before it hands over the first, and answers 1002.
-    "7.1.2": "RFC 6455 section 1.4: 'After sending a control frame indicating the connection should be closed, a peer"
-    " does not send any further data'. Section 7.4.1: '1002 indicates that an endpoint is terminating the connection due"
-    " to a protocol error.'",
+    "7.1.2": "RFC 6455 section 1.4: 'After sending a control frame indicating the connection should be closed,"
+    " a peer does not send any further data'. Section 7.4.1: '1002 indicates that an endpoint is terminating"
+    " the connection due to a protocol error.'",
 }
 
 

@@ -1,5 +1,6 @@
 """Row 14 of the contract, and readiness: how it starts and how it ends, as the engine and the clients see it."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import websocket
 from client import target_of
+from eventually import eventually
 from fixtures import Connect, NewStack
 from stack import Outcome, Stack
 from websocket import ABNF
@@ -59,3 +61,26 @@ def _exit_codes(stack: Stack, since: int) -> dict[str, int]:
     events = stack.engine.events(since=since, until=int(time.time()) + 1, filters=filters, decode=True)
     attributes = [event["Actor"]["Attributes"] for event in events]
     return {each["com.docker.compose.service"]: int(each["exitCode"]) for each in attributes}
+
+
+@pytest.mark.profiles("nginx", "direct")
+def test_new_workers_take_over_without_a_failed_connect(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
+    stack = new_stack(profile, APP="apps.whoami:handler")
+    stack.up()
+    service = "direct" if profile == "direct" else "backend"
+    target = target_of(stack, ca_file)
+    old = connect(target)
+    first = _process(old)
+
+    stack.container(service).kill("SIGHUP")
+    # Every single connect succeeds, until a new worker answers.
+    eventually(lambda: _process(connect(target)) != first, 10, "a new worker serves")
+    assert _close_code(old) == 1012
+    assert stack.container(service).status == "running"
+
+
+def _process(ws: websocket.WebSocket) -> int:
+    ws.send("who are you?")
+    return int(json.loads(ws.recv())["process"])

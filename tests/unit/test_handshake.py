@@ -1,7 +1,5 @@
 """A request in, a decision out."""
 
-from pathlib import Path
-
 import pytest
 from multidict import CIMultiDict
 from picows.websockets import Request, Response
@@ -94,6 +92,13 @@ def test_connection_options_of_firefox_are_made_to_fit_picows() -> None:
         ("https://example.com", "http://example.com", False),
         ("https://example.com", "https://example.com.evil.example", False),
         ("https://example.com", "null", False),
+        ("https://*.example.com", "https://a.example.com", True),
+        ("https://*.example.com", "https://a.b.example.com", True),
+        ("https://*.example.com", "https://example.com", False),
+        ("https://*.example.com", "https://evil-example.com", False),
+        ("https://*.example.com", "https://example.com.evil.example", False),
+        ("https://*.example.com:8443", "https://a.example.com:8443", True),
+        ("https://*.example.com:8443", "https://a.example.com", False),
     ],
 )
 def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | None, allowed: bool) -> None:
@@ -102,13 +107,65 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
     assert allowed or (response is not None and response.status_code == 403)
 
 
-def test_health_needs_no_upgrade() -> None:
-    response = decide(Request("/healthz", CIMultiDict([("Host", "localhost")])))
+@pytest.mark.parametrize(
+    ("path", "state", "status"),
+    [
+        ("/healthz", {}, 200),
+        # Full is healthy: what is open goes on.
+        ("/healthz", {"full": True}, 200),
+        ("/healthz", {"draining": True}, 503),
+        ("/wss", {"full": True}, 503),
+        ("/wss", {"draining": True}, 503),
+        # A bad request stays one: another replica would say the same.
+        ("/nope", {"full": True}, 404),
+    ],
+)
+def test_a_server_without_room_says_so(path: str, state: dict[str, bool], status: int) -> None:
+    response = Handshake(read_settings({})).refuse(request(path), **state)
     assert response is not None
-    assert response.status_code == 200
+    assert response.status_code == status
 
 
-@pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"TLS_DIR": str(Path("/tls"))}, False)])
+def test_paths_are_a_setting() -> None:
+    assert decide(request("/chat"), WS_PATHS="/chat,/rooms") is None
+    response = decide(request("/wss"), WS_PATHS="/chat,/rooms")
+    assert response is not None
+    assert b"at /chat." in response.body
+
+
+@pytest.mark.parametrize(
+    ("ours", "offered", "chosen"),
+    [
+        ("", "chat", None),
+        ("chat", None, None),
+        ("chat", "mqtt", None),
+        ("chat,mqtt", "mqtt, chat", "chat"),
+        ("Chat", "chat", None),
+    ],
+)
+def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, chosen: str | None) -> None:
+    extra = (("Sec-WebSocket-Protocol", offered),) if offered else ()
+    agreed = Handshake(read_settings({"SUBPROTOCOLS": ours})).agree(request(extra=extra))
+    assert agreed.get("Sec-WebSocket-Protocol") == chosen
+
+
+@pytest.mark.parametrize(
+    ("setting", "offered", "agreed"),
+    [
+        ("off", "permessage-deflate", None),
+        ("on", "permessage-deflate; client_max_window_bits", "permessage-deflate"),
+        ("on", "x-other, permessage-deflate", "permessage-deflate"),
+        ("on", "x-permessage-deflate", None),
+    ],
+)
+def test_compression_is_agreed_to_where_it_is_on(setting: str, offered: str, agreed: str | None) -> None:
+    headers = Handshake(read_settings({"COMPRESSION": setting})).agree(
+        request(extra=(("Sec-WebSocket-Extensions", offered),))
+    )
+    assert headers.get("Sec-WebSocket-Extensions") == agreed
+
+
+@pytest.mark.parametrize(("environment", "kept"), [({"TRUSTED_PROXIES": "10.0.0.0/8"}, True), ({}, False)])
 def test_only_a_proxy_may_say_who_the_client_is(environment: dict[str, str], kept: bool) -> None:
     claims = ("X-Real-IP", "x-real-ip", "X-Forwarded-For", "X-Forwarded-User", "Forwarded")
     forwarded = request(extra=tuple((name, "192.0.2.7") for name in claims))

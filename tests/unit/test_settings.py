@@ -49,6 +49,16 @@ def test_origins_are_a_list() -> None:
     assert settings.origins == {"https://example.com", "http://localhost:3000", "https://[::1]:8443"}
 
 
+@pytest.mark.parametrize(("value", "size"), [("1", 1), ("64K", 65536), ("1M", 1048576), ("1024M", 1 << 30)])
+def test_sizes_have_units(value: str, size: int) -> None:
+    assert read_settings({"MAX_MESSAGE": value}).max_message == size
+
+
+def test_pings_must_come_before_the_proxies_give_up() -> None:
+    with pytest.raises(SettingError, match="Give at most 80 s together"):
+        read_settings({"PING_INTERVAL": "60", "PING_TIMEOUT": "30"})
+
+
 def test_tls_dir_is_a_path() -> None:
     assert read_settings({"TLS_DIR": "/tls/current"}).tls == Path("/tls/current")
 
@@ -75,11 +85,28 @@ def test_tls_dir_is_a_path() -> None:
         ("ORIGINS", "example.com"),
         ("ORIGINS", "https://example.com/"),
         ("ORIGINS", "wss://example.com"),
-        ("ORIGINS", "https://*.example.com"),
+        ("ORIGINS", "https://*"),
+        ("ORIGINS", "https://a.*.example.com"),
         ("ORIGINS", "https://user@example.com"),
         ("ORIGINS", "https://[::1"),
         ("ORIGINS", "null"),
         ("ORIGINS", "https://example.com:99999"),
+        ("SUBPROTOCOLS", "a b"),
+        ("COMPRESSION", "yes"),
+        ("WS_PATHS", "wss"),
+        ("WS_PATHS", "/wss?x"),
+        ("TRUSTED_PROXIES", "proxy"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("MAX_MESSAGE", "0"),
+        ("MAX_MESSAGE", "1G"),
+        ("MAX_MESSAGE", "9999M"),
+        ("MAX_FRAGMENTS", "0"),
+        ("MAX_CONNECTIONS", "-1"),
+        ("HANDSHAKE_TIMEOUT", "0"),
+        ("PING_INTERVAL", "never"),
+        ("PING_TIMEOUT", "1e3"),
+        ("SLOW_READER_TIMEOUT", "3601"),
+        ("STOP_SPREAD", "6"),
         ("WORKERS", "0"),
         ("WORKERS", "-1"),
         ("WORKERS", "513"),
