@@ -118,7 +118,8 @@ class Parent:
         code = await worker.wait()
         self._workers.discard(worker)
         if self._stopping.is_set():
-            self._failed |= code != 0
+            # SIGTERM itself ends a worker only before it serves, or after it has drained.
+            self._failed |= code not in (0, -signal.SIGTERM)
         return code
 
     async def _start(self, sock: socket.socket) -> Process | None:
