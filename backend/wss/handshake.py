@@ -43,7 +43,10 @@ class Handshake:
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
         if not request.path.startswith("/"):
             # RFC 9112 section 3.2.2: a whole URL is to be accepted, and its host counts.
-            target = urlsplit(request.path)
+            try:
+                target = urlsplit(request.path)
+            except ValueError:
+                return _response(HTTPStatus.BAD_REQUEST, "The request target is no URL.")
             headers["Host"], request.path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
         path = request.path.partition("?")[0]
         if refusal := self._check_host(headers):

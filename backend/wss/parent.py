@@ -67,8 +67,10 @@ class Parent:
 
     async def _replace(self) -> None:
         for sock, old in self._current.items():
+            if old is None:
+                continue  # a new one is on its way already
             new = await self._start(sock)
-            if new is None or old is None:
+            if new is None:
                 log.error("no new worker could start: the old ones go on")
                 return
             self._current[sock] = new

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,20 +47,13 @@ def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
     assert _tom(connect, target_of(stack, ca)) == "ok"
 
 
-SHOUT = """
-from wss import Connection
-
-async def handler(connection: Connection) -> None:
-    async for message in connection:
-        await connection.send(message.upper())
-"""
-
-
 @pytest.mark.profiles("nginx")
 def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
     profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
 ) -> None:
-    (clone / "backend" / "apps" / "shout.py").write_text(SHOUT)
+    # The very lines of the README.
+    (code,) = re.findall(r"```python\n(# backend/apps/shout.py\n.*?)```", (clone / "README.md").read_text(), re.DOTALL)
+    (clone / "backend" / "apps" / "shout.py").write_text(code)
     stack = new_stack(profile, directory=clone, CERTS_DIR=str(certs), APP="apps.shout:handler")
     stack.up()
     assert _tom(connect, target_of(stack, ca_file)) == "TOM"

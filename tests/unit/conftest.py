@@ -1,10 +1,18 @@
 """The fixtures that several files share."""
 
+import os
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
-from server import Server, Start
+import websocket
+from server import TIMEOUT, Connect, Server, Start
+
+# Slow machines are no failure; and what CI says of a commit does not change by chance.
+hypothesis.settings.register_profile("wss", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("wss")
 
 
 @pytest.fixture
@@ -18,3 +26,16 @@ def start() -> Iterator[Start]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with ExitStack() as opened:
+
+        def connect(server: Server, context: ssl.SSLContext | None = None) -> websocket.WebSocket:
+            url = f"{'wss' if context else 'ws'}://localhost:{server.port}/wss"
+            ws = websocket.create_connection(url, sslopt={"context": context}, timeout=TIMEOUT)
+            opened.callback(ws.shutdown)
+            return ws
+
+        yield connect

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import websocket
+
 BACKEND = Path(__file__).parents[2] / "backend"
 TIMEOUT = 10.0  # seconds for any single step
 
@@ -56,3 +58,4 @@ class Server:
 
 
 Start = Callable[..., Server]
+Connect = Callable[..., websocket.WebSocket]

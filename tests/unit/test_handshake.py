@@ -41,6 +41,8 @@ def test_a_good_request_goes_on(path: str) -> None:
         (request(without="Host", extra=(("Host", "[::1]:8282"),)), 421),
         (request(without="Host", extra=(("Host", ""),)), 421),
         (request("http://evil.example/wss"), 421),
+        (request("http://[/wss"), 400),
+        (request("*"), 421),
         (request("/nope"), 404),
         (request("/wss/"), 404),
         (request("/wss/../wss"), 404),

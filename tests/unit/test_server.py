@@ -1,25 +1,18 @@
 """The package as a process: what it serves, how it ends, what it says when it cannot start."""
 
-import json
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trustme
 import websocket
-from server import BACKEND, TIMEOUT, Server, Start
-
-Connect = Callable[..., websocket.WebSocket]
+from server import BACKEND, TIMEOUT, Connect, Start
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +36,6 @@ def context(ca: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with ExitStack() as opened:
-
-        def connect(server: Server, context: ssl.SSLContext | None = None) -> websocket.WebSocket:
-            url = f"{'wss' if context else 'ws'}://localhost:{server.port}/wss"
-            ws = websocket.create_connection(url, sslopt={"context": context}, timeout=TIMEOUT)
-            opened.callback(ws.shutdown)
-            return ws
-
-        yield connect
-
-
 def answer(connection: socket.socket, request: bytes) -> bytes:
     connection.sendall(request)
     with connection, connection.makefile("rb") as stream:
@@ -70,6 +50,18 @@ def test_it_echoes(start: Start, connect: Connect, tls_dir: Path, context: ssl.S
     assert ws.recv_data() == (websocket.ABNF.OPCODE_TEXT, b"tom")
     ws.send_binary(b"tom")
     assert ws.recv_data() == (websocket.ABNF.OPCODE_BINARY, b"tom")
+
+
+def test_a_room_gets_every_message(start: Start) -> None:
+    server = start(APP="apps.rooms:handler")
+
+    def enter(room: str) -> websocket.WebSocket:
+        return websocket.create_connection(f"ws://localhost:{server.port}/wss?room={room}", timeout=TIMEOUT)
+
+    with closing(enter("tea")) as one, closing(enter("tea")) as two, closing(enter("coffee")) as other:
+        one.send("tom")
+        other.send("jerry")
+        assert (one.recv(), two.recv(), other.recv()) == ("tom", "tom", "jerry")
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
@@ -135,116 +127,6 @@ def test_a_refused_handshake_ends_with_the_alert_that_says_why(start: Start, tls
     assert answer(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_closes_with_1001_and_ends_with_0(start: Start, connect: Connect, number: signal.Signals) -> None:
-    server = start(WORKERS="2", APP="apps.whoami:handler")
-    server.wait_for("(serving)")  # the second worker
-    clients = [connect(server) for _ in range(20)]
-    for ws in clients:
-        ws.send("who are you?")
-    assert len({json.loads(ws.recv())["process"] for ws in clients}) == 2
-    server.process.send_signal(number)
-    for ws in clients:
-        opcode, frame = ws.recv_data_frame(control_frame=True)
-        assert (opcode, frame.data[:2]) == (websocket.ABNF.OPCODE_CLOSE, (1001).to_bytes(2, "big"))
-    assert server.process.wait(TIMEOUT) == 0
-
-
-def test_a_stop_while_workers_start_ends_with_0(start: Start) -> None:
-    server = start(WORKERS="4")
-    assert server.stop() == 0
-
-
-def test_a_second_signal_stops_at_once(start: Start, connect: Connect, tmp_path: Path) -> None:
-    (tmp_path / "stubborn.py").write_text(
-        "import asyncio\n"
-        "async def handler(connection):\n"
-        "    while True:\n"
-        "        try:\n"
-        "            await asyncio.Event().wait()\n"
-        "        except asyncio.CancelledError:\n"
-        "            pass\n"
-    )
-    server = start(APP="stubborn:handler", PYTHONPATH=str(tmp_path))
-    connect(server)
-    server.process.terminate()
-    server.wait_for("(stopping: closing 1 connections with 1001)")
-    assert server.process.poll() is None
-    server.process.terminate()
-    server.wait_for("(is killed: it had not ended yet)")
-    assert server.process.wait(TIMEOUT) == 1
-
-
-def test_the_closes_of_a_stop_are_spread(start: Start, connect: Connect) -> None:
-    server = start(STOP_SPREAD="0.5")
-    clients = [connect(server) for _ in range(11)]
-    server.process.terminate()
-    times = []
-    for ws in clients:
-        ws.recv_data_frame(control_frame=True)
-        times.append(time.monotonic())
-    assert times[-1] - times[0] > 0.4
-
-
-def test_a_full_worker_refuses_and_goes_on(start: Start, connect: Connect) -> None:
-    server = start(MAX_CONNECTIONS="1")
-    first = connect(server)
-    with pytest.raises(websocket.WebSocketBadStatusException) as refusal:
-        connect(server)
-    assert refusal.value.status_code == 503
-    first.send("tom")
-    assert first.recv() == "ok"
-    first.close()
-    # There is room again as soon as the server has seen the end.
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            connect(server)
-            break
-        except websocket.WebSocketBadStatusException:
-            assert time.monotonic() < deadline
-
-
-def test_a_killed_worker_is_replaced_on_the_same_port(start: Start, connect: Connect) -> None:
-    server = start(APP="apps.whoami:handler")
-    worker = int(re.findall(r"pid=(\d+) wss.worker", server.lines[-1])[0])
-    os.kill(worker, signal.SIGKILL)
-    server.wait_for(rf"(worker {worker} ended with -9)")
-    # Nobody is refused in the meantime: the queue of the listening socket is the parent's.
-    ws = connect(server)
-    ws.send("who are you?")
-    assert json.loads(ws.recv())["process"] != worker
-    assert server.stop() == 0
-
-
-def test_a_replacement_loses_no_connect_and_closes_with_1012(start: Start, connect: Connect) -> None:
-    server = start(APP="apps.whoami:handler", WORKERS="2")
-    server.wait_for("(serving)")  # the second worker
-    old = [connect(server) for _ in range(10)]
-    server.process.send_signal(signal.SIGHUP)
-    connects = 0
-    replaced = threading.Event()
-
-    def watch() -> None:
-        for _ in range(2):
-            server.wait_for("(replaces worker)")
-        replaced.set()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    while not replaced.is_set() or connects < 100:
-        ws = connect(server)
-        ws.send("who are you?")
-        assert ws.recv()
-        ws.close()
-        connects += 1
-    watcher.join()
-    for ws in old:
-        opcode, frame = ws.recv_data_frame(control_frame=True)
-        assert (opcode, frame.data[:2]) == (websocket.ABNF.OPCODE_CLOSE, (1012).to_bytes(2, "big"))
-    assert server.stop() == 0
-
-
 def test_a_port_that_is_taken_ends_the_start() -> None:
     with socket.create_server(("localhost", 0)) as taken:
         ended = subprocess.run(
@@ -293,12 +175,3 @@ def test_what_cannot_be_served_ends_at_once_with_one_line(environment: dict[str,
     assert ended.returncode == 1
     assert ended.stderr.startswith(complaint)
     assert ended.stderr.count("\n") == 1
-
-
-def test_workers_do_not_outlive_their_parent(start: Start) -> None:
-    server = start()
-    server.process.kill()
-    # The log ends when the last process that can write to it is gone.
-    with pytest.raises(AssertionError, match="ended without"):
-        server.wait_for("(no such line)")
-    assert "stopping" in server.lines[-1]

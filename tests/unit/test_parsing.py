@@ -1,0 +1,106 @@
+"""What comes from outside is parsed for every input there is: an answer or a refusal, never another exception."""
+
+import ssl
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from picows.websockets import Request
+from wss.address import readable
+from wss.handshake import Handshake
+from wss.settings import SettingError, read_settings
+from wss.tls import server_name
+
+SETTINGS = (
+    *(
+        "APP",
+        "COMPRESSION",
+        "DOMAIN",
+        "HANDSHAKE_TIMEOUT",
+        "MAX_CONNECTIONS",
+        "MAX_FRAGMENTS",
+        "MAX_MESSAGE",
+        "ORIGINS",
+    ),
+    *("PING_INTERVAL", "PING_TIMEOUT", "PORT", "SLOW_READER_TIMEOUT", "STOP_SPREAD", "SUBPROTOCOLS", "TRUSTED_PROXIES"),
+    *("WORKERS", "WS_PATHS"),
+)
+HEADERS = (
+    *("Host", "Upgrade", "Connection", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"),
+    *("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "X-Real-IP", "X-Forwarded-For"),
+)
+LABELS = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+
+
+@given(name=st.sampled_from(SETTINGS), value=st.text())
+def test_any_value_of_a_setting_is_taken_or_named(name: str, value: str) -> None:
+    complaint = None
+    try:
+        read_settings({name: value})
+    except SettingError as error:
+        complaint = str(error)
+    assert complaint is None or "Give " in complaint
+
+
+@given(names=st.lists(LABELS.map("{}.example".format), min_size=1), blank=st.sampled_from(["", " ", "  "]))
+def test_a_domain_is_read_however_it_is_spaced(names: list[str], blank: str) -> None:
+    written = f"{blank},{blank}".join(name.upper() for name in names)
+    assert read_settings({"DOMAIN": f"{blank}{written}{blank},"}).domain == set(names)
+
+
+@given(
+    path=st.text(alphabet=string.printable),
+    headers=st.lists(st.tuples(st.sampled_from(HEADERS), st.text(alphabet=st.characters(codec="latin-1")))),
+)
+def test_any_request_is_answered(path: str, headers: list[tuple[str, str]]) -> None:
+    handshake = Handshake(read_settings({"ORIGINS": "https://*.example.com", "COMPRESSION": "on"}))
+    response = handshake.refuse(Request(path, CIMultiDict(headers)))
+    # By chance alone, nobody finds the way in.
+    assert response is not None
+    assert 400 <= response.status_code < 500 or (response.status_code, path) == (200, "/healthz")
+
+
+@given(host=st.text(), port=st.none() | st.integers())
+def test_no_host_but_ours_is_served(host: str, port: int | None) -> None:
+    if host.lower() == "localhost":
+        return
+    value = host if port is None else f"{host}:{port}"
+    response = Handshake(read_settings({})).refuse(Request("/healthz", CIMultiDict([("Host", value)])))
+    assert response is not None
+    # What a port or a bracket hides is still the same name.
+    assert response.status_code == (200 if value.lower().startswith("localhost:") else 421)
+
+
+@given(address=st.ip_addresses())
+def test_an_address_is_shown_so_that_it_reads_the_same(address: object) -> None:
+    assert readable(readable(str(address))) == readable(str(address))
+
+
+def client_hello(name: str | None) -> bytes:
+    outgoing = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = name is not None  # without a name there is none to check, and no handshake to trust
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name).do_handshake()
+    return outgoing.read()
+
+
+@given(labels=st.lists(LABELS, min_size=1, max_size=5))
+def test_the_server_name_is_what_the_client_sent(labels: list[str]) -> None:
+    name = ".".join(labels)
+    assert server_name(client_hello(name)) == name
+
+
+def test_a_hello_without_server_name_has_none() -> None:
+    assert server_name(client_hello(None)) is None
+
+
+@given(data=st.data())
+def test_a_mangled_hello_is_no_error(data: st.DataObject) -> None:
+    hello = bytearray(client_hello("localhost"))
+    for _ in range(data.draw(st.integers(0, 5))):
+        hello[data.draw(st.integers(0, len(hello) - 1))] = data.draw(st.integers(0, 255))
+    name = server_name(bytes(hello[: data.draw(st.integers(0, len(hello)))]))
+    assert name is None or isinstance(name, str)
