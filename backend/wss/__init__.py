@@ -6,8 +6,7 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its S
 
 from picows.websockets import ConnectionClosed
 
-from wss.address import client_address, peer_address
-from wss.connection import Connection, broadcast
+from wss.connection import Connection, broadcast, client_address, peer_address
 from wss.tls import tls_session
 
 __all__ = ["Connection", "ConnectionClosed", "broadcast", "client_address", "peer_address", "tls_session"]

@@ -31,8 +31,9 @@ async def _serve(settings: Settings) -> int:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
-            start_logging()
-            sys.exit(asyncio.run(_serve(check())))
+            settings = check()
+            start_logging(settings)
+            sys.exit(asyncio.run(_serve(settings)))
         case ["check"]:
             check()
         case _:

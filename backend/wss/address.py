@@ -1,37 +1,30 @@
 """Who is at the other end."""
 
+from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from multidict import CIMultiDict
 
-from wss.connection import Connection
-
 # What our proxies say about the client they speak for, in place of what it may have said itself.
-_SET_BY_PROXIES = {"x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+_SET_BY_PROXIES = {"x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 
 
 def remove_claims(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:
     """Remove the headers by which a client could pretend to be another one, in every spelling there is a use for."""
     for name in {name.lower() for name in headers}:
-        claim = name in ("forwarded", "x-real-ip") or name.startswith("x-forwarded-")
+        claim = name in ("forwarded", "x-real-ip", "x-request-id") or name.startswith("x-forwarded-")
         if claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
             headers.popall(name)
 
 
-def peer_address(connection: Connection) -> str:
-    """Return the address of whoever opened the TCP connection: the client, or the proxy before us."""
-    return readable(connection.remote_address[0])
-
-
-def client_address(connection: Connection) -> str:
-    """Return the client's address: what X-Real-IP says where the peer is one of TRUSTED_PROXIES, else the peer's."""
-    peer = ip_address(peer_address(connection))
-    claims = connection.request.headers.getall("X-Real-IP", [])
-    if len(claims) == 1 and any(peer in network for network in connection.settings.trusted_proxies):
+def believed_address(peer: str, headers: CIMultiDict[str], trusted: Iterable[IPv4Network | IPv6Network]) -> str:
+    """Return what X-Real-IP says where the peer is a trusted proxy and says one address, else the peer's."""
+    claims = headers.getall("X-Real-IP", [])
+    if len(claims) == 1 and any(ip_address(peer) in network for network in trusted):
         with suppress(ValueError):
             return readable(claims[0])
-    return str(peer)
+    return peer
 
 
 def readable(address: str) -> str:

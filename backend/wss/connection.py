@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import time
+import uuid
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
 from picows.websockets import Request, Response, Server, ServerConnection
 from picows.websockets import broadcast as _broadcast
 from picows.websockets.asyncio.negotiation import configure_permessage_deflate
 
+from wss.address import believed_address, readable
 from wss.settings import Settings
 
 log = logging.getLogger("wss.connection")
@@ -20,7 +24,7 @@ MOST_UNREAD = 4 * 1024 * 1024
 # Seconds that a client has to answer our close frame; then its connection is cut.
 CLOSE_TIMEOUT = 5.0
 
-_CONTINUATION, _CLOSE, _PING, _PONG = 0x0, 0x8, 0x9, 0xA
+_CLOSE, _PING = 0x8, 0x9
 _CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
 
 
@@ -47,6 +51,10 @@ class Connection(ServerConnection):
             logger=server.logger,
         )
         self.settings = settings
+        # From the proxy, so that its line and ours are found together; or our own.
+        self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        self._opened = time.monotonic()
+        self._messages_in = self._bytes_in = self._messages_out = self._bytes_out = 0
         self._most_fragments = settings.max_fragments
         self._fragments = 0
         self._patience = settings.slow_reader_timeout
@@ -67,10 +75,12 @@ class Connection(ServerConnection):
         elif kind == _CLOSE:
             self._answer_close(transport, frame)
         else:
-            if not frame.fin:
-                self._count_fragment()
-            elif kind == _CONTINUATION:
+            self._bytes_in += frame.payload_size
+            if frame.fin:
+                self._messages_in += 1
                 self._fragments = 0
+            else:
+                self._count_fragment()
             super().on_ws_frame(transport, frame)
 
     def _count_fragment(self) -> None:
@@ -116,10 +126,32 @@ class Connection(ServerConnection):
         if self._deadline:
             self._deadline.cancel()
         super().on_ws_disconnected(transport)
+        code, closed_by = _ending(transport.close_handshake)
+        log.info(
+            "closed",
+            extra={
+                "id": self.request_id,
+                "client": client_address(self),
+                "path": self.request.path.partition("?")[0],
+                "seconds": round(time.monotonic() - self._opened, 3),
+                "messages_in": self._messages_in,
+                "bytes_in": self._bytes_in,
+                "messages_out": self._messages_out,
+                "bytes_out": self._bytes_out,
+                "code": code,
+                "closed_by": closed_by,
+            },
+        )
+
+    def send(self, message: Any, text: bool | None = None) -> Coroutine[Any, Any, None]:
+        # Not a coroutine of its own: counting must not cost one.
+        self._messages_out += 1
+        self._bytes_out += len(message) if isinstance(message, (bytes, str)) else 0
+        return super().send(message, text)
 
     def cut(self, why: str) -> None:
         """Drop the connection without a close frame, which the client would not read."""
-        log.warning("%s %s: its connection is cut", self.remote_address[0], why)
+        log.warning("%s %s: its connection is cut", client_address(self), why)
         self.ws_transport.disconnect(graceful=False)
 
     @property
@@ -128,9 +160,29 @@ class Connection(ServerConnection):
         return int(self.ws_transport.underlying_transport.get_write_buffer_size())
 
 
+def _ending(closing: Any) -> tuple[int, str]:
+    """Return the close code, and who said it first, of picows' close_handshake."""
+    if closing is None:
+        return 1006, "nobody"  # RFC 6455 section 7.4.1: cut without a close frame
+    first, who = (closing.recv, "client") if closing.recv_then_sent else (closing.sent, "server")
+    # 1005: a close frame without a code.
+    return (int(first.code) if first else 0) or 1005, who
+
+
 def _may_be_sent(code: int) -> bool:
     # RFC 6455 section 7.4.2 and the registry it founded; 1004, 1005, 1006 and 1015 are not for the wire.
     return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
+
+
+def peer_address(connection: Connection) -> str:
+    """Return the address of whoever opened the TCP connection: the client, or the proxy before us."""
+    return readable(connection.remote_address[0])
+
+
+def client_address(connection: Connection) -> str:
+    """Return the client's address: what X-Real-IP says where the peer is one of TRUSTED_PROXIES, else the peer's."""
+    headers, trusted = connection.request.headers, connection.settings.trusted_proxies
+    return believed_address(peer_address(connection), headers, trusted)
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:

@@ -1,12 +1,45 @@
-"""One place that decides what the log looks like: plain lines on standard error."""
+"""What the log looks like: JSON lines on standard error, or text for people at a terminal.
+
+Everything goes through the standard library's logging; structlog only renders it, so that nothing that a client sends
+can break a line: https://www.structlog.org/en/stable/standard-library.html
+"""
 
 import logging
 import sys
 
+import structlog
+from structlog.typing import EventDict, Processor
 
-def start_logging() -> None:
+from wss.settings import Settings
+
+
+def start_logging(settings: Settings) -> None:
     """Send the package's log to standard error; of the libraries, what is at least a warning."""
+    text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        _add_process,
+        structlog.stdlib.ExtraAdder(),
+    ]
+    render: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(timestamp_key="time", colors=sys.stderr.isatty())]
+        if text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s pid=%(process)d %(name)s: %(message)s"))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
     logging.getLogger().addHandler(handler)
     logging.getLogger("wss").setLevel(logging.INFO)
+
+
+def _add_process(_logger: object, _method: str, event: EventDict) -> EventDict:
+    record: logging.LogRecord = event["_record"]
+    event["process"] = record.process
+    return event

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from http import HTTPStatus
 from typing import cast
 
 import picows
@@ -87,6 +88,16 @@ class WebSocketServer:
                 closing.create_task(connection.close(code, reason))
 
     def _answer(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
+        try:
+            return self._decide(upgrade)
+        except Exception:  # ours: picows would tell the client what it was, and nobody else
+            log.exception("a handshake failed")
+            return picows.WSUpgradeResponseWithListener(
+                picows.WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n"),
+                None,
+            )
+
+    def _decide(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
         request = Request.from_picows(upgrade)
         full = len(self._sessions.handlers) >= self._settings.max_connections
         if refusal := self._handshake.refuse(request, full=full, draining=self._draining):

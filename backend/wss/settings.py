@@ -54,6 +54,8 @@ class Settings:
     """Seconds over which the close frames of a stop are spread."""
     slow_reader_timeout: float
     """Seconds that a client may leave unread what is sent to it."""
+    log_format: str
+    """``json``, ``text``, or ``auto``: text at a terminal."""
     workers: int
     """How many processes share the port."""
     port: int
@@ -92,6 +94,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ping_interval=read("PING_INTERVAL", "20", _seconds),
         ping_timeout=read("PING_TIMEOUT", "20", _seconds),
         slow_reader_timeout=read("SLOW_READER_TIMEOUT", "30", _seconds),
+        log_format=read("LOG_FORMAT", "auto", _log_format),
         workers=read("WORKERS", "1", _workers),
         port=read("PORT", "8282", _port),
         tls=read("TLS_DIR", "", lambda value: Path(value) if value else None),
@@ -212,6 +215,12 @@ def _seconds(value: str) -> float:
     if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value, re.ASCII) or not 0.1 <= float(value) <= 3600:
         raise ValueError("not a time. Give 0.1 to 3600 seconds, for example 20")
     return float(value)
+
+
+def _log_format(value: str) -> str:
+    if value not in ("auto", "json", "text"):
+        raise ValueError("not a log format. Give json, text, or auto for text at a terminal")
+    return value
 
 
 def _workers(value: str) -> int:

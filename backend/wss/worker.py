@@ -37,7 +37,8 @@ async def run(settings: Settings, sock: socket.socket, stop: asyncio.Future[tupl
     server = WebSocketServer(handler, settings)
     await server.listen(sock, tls)
     _tell_parent()
-    log.info("serving %s://*:%d app=%s", "wss" if tls else "ws", sock.getsockname()[1], settings.app)
+    scheme, port = "wss" if tls else "ws", sock.getsockname()[1]
+    log.info("serving %s://*:%d", scheme, port, extra={"app": settings.app, "workers": settings.workers})
     code, reason = await stop
     if code == SERVICE_RESTART[0]:
         await server.hand_over()
@@ -71,9 +72,10 @@ async def _main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    start_logging()
     try:
+        settings = read_settings(os.environ)
+        start_logging(settings)
         with asyncio.Runner(loop_factory=ListeningLoop) as runner:
-            runner.run(_main(read_settings(os.environ)))
+            runner.run(_main(settings))
     except (SettingError, OSError) as error:
         sys.exit(f"error: {error}")

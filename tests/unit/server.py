@@ -1,5 +1,6 @@
 """A running `python -m wss`, for the tests that need the real thing but no Docker."""
 
+import json
 import os
 import re
 import subprocess
@@ -27,7 +28,7 @@ class Server:
             text=True,
         )
         self.lines: list[str] = []
-        self.port = int(self.wait_for(r"serving wss?://\*:(\d+) "))
+        self.port = int(self.wait_for(r"serving wss?://\*:(\d+)"))
 
     def wait_for(self, pattern: str) -> str:
         """Read the log until a line matches; return its first group."""
@@ -46,10 +47,13 @@ class Server:
                 return match.group(1)
         raise AssertionError(f"ended without {pattern!r} in its log:\n{''.join(self.lines)}")
 
+    def worker(self) -> int:
+        """Return the process of the last worker which said that it serves."""
+        return next(int(json.loads(line)["process"]) for line in reversed(self.lines) if "serving" in line)
+
     def worker_memory(self) -> int:
-        """Return the bytes that the last worker which said that it serves keeps in memory."""
-        worker = next(re.findall(r"pid=(\d+) wss.worker: serving", line) for line in reversed(self.lines))
-        (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker[0]}/status").read_text())
+        """Return the bytes that this worker keeps in memory."""
+        (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.worker()}/status").read_text())
         return int(kilobytes) * 1024
 
     def stop(self) -> int:

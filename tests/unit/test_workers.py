@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -85,7 +84,7 @@ def test_a_full_worker_refuses_and_goes_on(start: Start, connect: Connect) -> No
 
 def test_a_killed_worker_is_replaced_on_the_same_port(start: Start, connect: Connect) -> None:
     server = start(APP="apps.whoami:handler")
-    worker = int(re.findall(r"pid=(\d+) wss.worker", server.lines[-1])[0])
+    worker = server.worker()
     os.kill(worker, signal.SIGKILL)
     server.wait_for(rf"(worker {worker} ended with -9)")
     # Nobody is refused in the meantime: the queue of the listening socket is the parent's.
