@@ -69,8 +69,11 @@ class Stack:
         assert outcome.code == 0, f"docker compose up failed:\n{outcome.output}\n{self.logs()}"
 
     def remove(self) -> None:
-        """Remove everything that the project made: containers, networks, volumes, images."""
-        outcome = self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        """Remove everything that the project made: containers, networks, volumes, images; of other profiles too."""
+        all_profiles = [f"--profile={profile}" for profile in PROFILES]
+        outcome = self.compose(
+            *all_profiles, "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1"
+        )
         assert outcome.code == 0, f"docker compose down failed, {self.project} may be left over:\n{outcome.output}"
 
     def containers(self, service: str | None = None) -> list[Container]:
