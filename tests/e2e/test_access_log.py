@@ -55,7 +55,7 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
 
     logged = eventually(line, 5, "the websocket is logged")
     assert (logged["path"], logged["status"]) == ("/wss", 101)
-    assert logged["client"] == stack.edge["gateway"]
+    assert logged["client"] == stack.gateway
 
     # The backend's line of the same connection is found by the same id.
     (of_backend,) = [line for line in stack.logs("backend").splitlines() if f'"{logged["id"]}"' in line]

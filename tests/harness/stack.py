@@ -95,10 +95,10 @@ class Stack:
         return next(int(binding["HostPort"]) for binding in bindings if binding["HostIp"] == "127.0.0.1")
 
     @property
-    def edge(self) -> dict[str, str]:
-        """The addresses of the network that clients come by: `subnet` and `gateway`."""
+    def gateway(self) -> str:
+        """The address of Docker's bridge on the network that clients come by."""
         (config,) = self.engine.networks.get(f"{self.project}_edge").attrs["IPAM"]["Config"]
-        return {"subnet": config["Subnet"], "gateway": config["Gateway"]}
+        return str(config["Gateway"])
 
     def run_client(self, script: str, *arguments: str, files: Mapping[str, Path], **options: Any) -> str:
         """Run a Python script in a container of its own on the clients' network; return what it prints."""
