@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sys
+from dataclasses import replace
 
+from wss import metrics
 from wss.app import load_handler
 from wss.logs import start_logging
-from wss.parent import Parent
+from wss.parent import Parent, run_directory
 from wss.settings import SettingError, Settings, read_settings
 
 
@@ -21,11 +23,16 @@ def check() -> Settings:
 
 
 async def _serve(settings: Settings) -> int:
-    try:
-        parent = Parent(settings)
-    except OSError as error:
-        sys.exit(f"error: port {settings.port}: {error}. Stop what listens there, or set PORT")
-    return await parent.run()
+    with run_directory(settings.run_dir) as run_dir:
+        try:
+            watched = metrics.serve(run_dir, settings.metrics_port)
+        except OSError as error:
+            sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what listens there, or set METRICS_PORT")
+        try:
+            parent = Parent(replace(settings, run_dir=run_dir, metrics_port=watched.server_port))
+        except OSError as error:
+            sys.exit(f"error: port {settings.port}: {error}. Stop what listens there, or set PORT")
+        return await parent.run()
 
 
 if __name__ == "__main__":
@@ -33,7 +40,10 @@ if __name__ == "__main__":
         case []:
             settings = check()
             start_logging(settings)
-            sys.exit(asyncio.run(_serve(settings)))
+            try:
+                sys.exit(asyncio.run(_serve(settings)))
+            except SettingError as error:
+                sys.exit(f"error: {error}")
         case ["check"]:
             check()
         case _:

@@ -1,8 +1,9 @@
 """Who is at the other end."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from multidict import CIMultiDict
 
@@ -35,3 +36,32 @@ def readable(address: str) -> str:
     parsed = ip_address(address)
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return str(mapped or parsed)
+
+
+class Crowd:
+    """How many of the open connections each client has; an IPv6 client is a /64, of which it can use every address.
+
+    `most` is how many one may have; None: as many as it likes, and nothing is counted.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def is_full(self, address: str) -> bool:
+        return self._most is not None and self._open.get(_household(address), 0) >= self._most
+
+    def enter(self, address: str) -> None:
+        if self._most is not None:
+            self._open[_household(address)] += 1
+
+    def leave(self, address: str) -> None:
+        if self._most is not None:
+            household = _household(address)
+            self._open[household] -= 1
+            if not self._open[household]:
+                del self._open[household]
+
+
+def _household(address: str) -> str:
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

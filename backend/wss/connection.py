@@ -4,15 +4,15 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
-from picows.websockets import Request, Response, Server, ServerConnection
-from picows.websockets import broadcast as _broadcast
+from picows.websockets import Request, Response, Server, ServerConnection, State
 from picows.websockets.asyncio.negotiation import configure_permessage_deflate
 
-from wss.address import believed_address, readable
+from wss.address import Crowd, readable
+from wss.metrics import TIMED, Metrics, Traffic
 from wss.settings import Settings
 
 log = logging.getLogger("wss.connection")
@@ -24,25 +24,37 @@ MOST_UNREAD = 4 * 1024 * 1024
 # Seconds that a client has to answer our close frame; then its connection is cut.
 CLOSE_TIMEOUT = 5.0
 
-_CLOSE, _PING = 0x8, 0x9
+_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
+_KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
 _CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
 
 
 class Connection(ServerConnection):
     """A client's websocket, with the API of websockets.asyncio.server.ServerConnection."""
 
-    settings: Settings
     ws_transport: WSTransport
 
-    def __init__(self, server: Server, settings: Settings, request: Request, response: Response) -> None:
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        metrics: Metrics,
+        crowd: Crowd,
+        request: Request,
+        response: Response,
+        *,
+        client: str,
+        accepted: float,
+    ) -> None:
+        self._deflate = configure_permessage_deflate(response, "deflate")
         super().__init__(
             server,
             request=request,
             response=response,
             subprotocol=response.headers.get("Sec-WebSocket-Protocol"),
-            permessage_deflate=configure_permessage_deflate(response, "deflate"),
-            ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
+            permessage_deflate=self._deflate,
+            ping_interval=None,  # Keepalive does it for all
+            ping_timeout=None,
             close_timeout=CLOSE_TIMEOUT,
             max_queue=16,
             write_limit=WRITE_LIMIT,
@@ -50,38 +62,67 @@ class Connection(ServerConnection):
             max_frame_size=settings.max_message,
             logger=server.logger,
         )
-        self.settings = settings
+        self._metrics = metrics
+        self._crowd = crowd
+        self.client = client
         # From the proxy, so that its line and ours are found together; or our own.
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
-        self._opened = time.monotonic()
-        self._messages_in = self._bytes_in = self._messages_out = self._bytes_out = 0
+        self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
+        self.traffic = Traffic()
+        self._reads = 0
+        self._timed: tuple[int, float] | None = None  # number and arrival of the message that is timed
         self._most_fragments = settings.max_fragments
         self._fragments = 0
         self._patience = settings.slow_reader_timeout
         self._deadline: asyncio.TimerHandle | None = None
         self._owed_pong: bytes | None = None
+        self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
+        self._pinged = self._round_trip = 0.0
+        self._fragmented_sends = 0
+        self._held: list[str | bytes] = []  # until these are through
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
+        accepted, self.opened = self.opened, time.monotonic()
+        self._crowd.enter(self.client)
+        self._metrics.opened(self.opened - accepted)
         super().on_ws_connected(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.heard = self.pings
         kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
         # RFC 6455 section 5.2: no extension of ours gives them a meaning, but RSV1 on a compressed message.
         if frame.rsv2 or frame.rsv3 or (frame.rsv1 and kind & _CONTROL):
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if kind == _PING:
             self._answer_ping(transport, frame)
+        elif kind == _PONG and frame.get_payload_as_bytes() == _KEEPALIVE:
+            self._round_trip = time.monotonic() - self._pinged
         elif kind == _CLOSE:
             self._answer_close(transport, frame)
         else:
-            self._bytes_in += frame.payload_size
+            self.traffic.bytes_in += frame.payload_size
+            self._metrics.traffic.bytes_in += frame.payload_size
             if frame.fin:
-                self._messages_in += 1
+                self._count_message()
                 self._fragments = 0
             else:
                 self._count_fragment()
             super().on_ws_frame(transport, frame)
+
+    def _count_message(self) -> None:
+        number = self.traffic.messages_in = self.traffic.messages_in + 1
+        total = self._metrics.traffic.messages_in = self._metrics.traffic.messages_in + 1
+        if not total % TIMED and not self._timed:
+            self._timed = number, time.monotonic()
+
+    def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, Any]:
+        # Whoever asks for the next message has done with the one before. Not a coroutine of its own: it would cost one.
+        if self._timed and self._reads >= self._timed[0]:
+            self._metrics.handled(time.monotonic() - self._timed[1])
+            self._timed = None
+        self._reads += 1
+        return super().recv(decode)
 
     def _count_fragment(self) -> None:
         # Empty ones too: their number alone can fill the memory.
@@ -127,32 +168,99 @@ class Connection(ServerConnection):
             self._deadline.cancel()
         super().on_ws_disconnected(transport)
         code, closed_by = _ending(transport.close_handshake)
+        self._crowd.leave(self.client)
+        self._metrics.closed(code, closed_by)
         log.info(
             "closed",
             extra={
                 "id": self.request_id,
-                "client": client_address(self),
-                "path": self.request.path.partition("?")[0],
-                "seconds": round(time.monotonic() - self._opened, 3),
-                "messages_in": self._messages_in,
-                "bytes_in": self._bytes_in,
-                "messages_out": self._messages_out,
-                "bytes_out": self._bytes_out,
+                "client": self.client,
+                "path": self.path,
+                "seconds": round(time.monotonic() - self.opened, 3),
+                **self.traffic.as_dict(),
                 "code": code,
                 "closed_by": closed_by,
             },
         )
 
     def send(self, message: Any, text: bool | None = None) -> Coroutine[Any, Any, None]:
-        # Not a coroutine of its own: counting must not cost one.
-        self._messages_out += 1
-        self._bytes_out += len(message) if isinstance(message, (bytes, str)) else 0
+        # Whole messages go straight on, not by way of a coroutine of ours: counting must not cost one.
+        if isinstance(message, (str, bytes, bytearray, memoryview)):
+            self._count_sent(message)
+        elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
+            return self._send_in_fragments(super().send(self._counted(message), text))
         return super().send(message, text)
+
+    async def _counted(self, fragments: Any) -> AsyncIterator[Any]:
+        self._count_sent(b"")
+        if isinstance(fragments, AsyncIterable):
+            async for fragment in fragments:
+                self._count_sent(fragment, messages=0)
+                yield fragment
+        else:
+            for fragment in fragments:
+                self._count_sent(fragment, messages=0)
+                yield fragment
+
+    async def _send_in_fragments(self, sending: Awaitable[None]) -> None:
+        self._fragmented_sends += 1
+        try:
+            await sending
+        finally:
+            self._fragmented_sends -= 1
+            held, self._held = self._held, []
+            for message in held:
+                self.push(message)
+
+    def push(self, message: str | bytes) -> None:
+        """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
+        if not self.is_open:
+            return
+        if self.unread + sum(map(len, self._held)) > MOST_UNREAD:
+            self.cut(f"has {MOST_UNREAD} bytes unread")
+        elif self._fragmented_sends:
+            self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
+        else:
+            self._count_sent(message)
+            kind = WSMsgType.TEXT if isinstance(message, str) else WSMsgType.BINARY
+            if self._deflate:
+                self.ws_transport.send(kind, self._deflate.encode_frame(kind, message, True), True, True)
+            else:
+                self.ws_transport.send(kind, message)
+
+    def _count_sent(self, message: Any, messages: int = 1) -> None:
+        size = len(message) if not isinstance(message, str) or message.isascii() else len(message.encode())
+        for traffic in (self.traffic, self._metrics.traffic):
+            traffic.messages_out += messages
+            traffic.bytes_out += size
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is State.OPEN
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the last ping of ours took there and back; 0 until one did."""
+        return self._round_trip
+
+    def send_keepalive(self) -> None:
+        self._pinged = time.monotonic()
+        self.ws_transport.send_ping(_KEEPALIVE)
+
+    def give_up(self) -> None:
+        """End a connection whose client does not answer: with a close frame, in case that it is only deaf."""
+        self.ws_transport.send_close(WSCloseCode.INTERNAL_ERROR, "no answer to a ping")
+        self.ws_transport.disconnect(graceful=False)
 
     def cut(self, why: str) -> None:
         """Drop the connection without a close frame, which the client would not read."""
-        log.warning("%s %s: its connection is cut", client_address(self), why)
+        log.warning("%s %s: its connection is cut", self.client, why)
         self.ws_transport.disconnect(graceful=False)
+
+    @property
+    def path(self) -> str:
+        """The path of the request, without its query."""
+        return self.request.path.partition("?")[0]
 
     @property
     def unread(self) -> int:
@@ -181,8 +289,7 @@ def peer_address(connection: Connection) -> str:
 
 def client_address(connection: Connection) -> str:
     """Return the client's address: what X-Real-IP says where the peer is one of TRUSTED_PROXIES, else the peer's."""
-    headers, trusted = connection.request.headers, connection.settings.trusted_proxies
-    return believed_address(peer_address(connection), headers, trusted)
+    return connection.client
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
@@ -190,8 +297,5 @@ def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
 
     A message that could not be sent is never dropped silently: the connection ends, and the client knows.
     """
-    connections = list(connections)
-    for connection in connections:
-        if connection.unread > MOST_UNREAD:
-            connection.cut(f"has {MOST_UNREAD} bytes unread")
-    _broadcast(connections, message)
+    for connection in tuple(connections):
+        connection.push(message)

@@ -9,6 +9,7 @@ from base64 import b64decode
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
@@ -18,6 +19,14 @@ from wss.address import remove_claims
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
+
+
+class Refusal(NamedTuple):
+    """An answer that is no websocket."""
+
+    reason: str
+    """One word for the metrics; empty where nothing was refused: the health path was asked."""
+    response: Response
 
 
 class Handshake:
@@ -34,8 +43,8 @@ class Handshake:
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
-    def refuse(self, request: Request, *, full: bool = False, draining: bool = False) -> Response | None:
-        """Return the answer that is no websocket: a refusal, or that of the health path; None to go on.
+    def refuse(self, request: Request, *, full: bool = False, draining: bool = False) -> Refusal | None:
+        """Return the answer that is no websocket, or None to go on.
 
         A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
         """
@@ -46,19 +55,24 @@ class Handshake:
             try:
                 target = urlsplit(request.path)
             except ValueError:
-                return _response(HTTPStatus.BAD_REQUEST, "The request target is no URL.")
+                return refusal("target", HTTPStatus.BAD_REQUEST, "The request target is no URL.")
             headers["Host"], request.path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
         path = request.path.partition("?")[0]
-        if refusal := self._check_host(headers):
-            return refusal
+        if refused := self._check_host(headers):
+            return refused
         if path == HEALTH_PATH:
-            return _response(*((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, "ok")))
+            return refusal("", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, "ok")))
         if path not in self._paths:
-            return _response(HTTPStatus.NOT_FOUND, f"No such path. The WebSocket is at {self._paths[0]}.")
-        if refusal := _check_upgrade(headers) or self._check_origin(headers):
-            return refusal
+            return refusal("path", HTTPStatus.NOT_FOUND, f"No such path. The WebSocket is at {self._paths[0]}.")
+        if refused := _check_upgrade(headers) or self._check_origin(headers):
+            return refused
         if full or draining:
-            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "No more connections here.", {"Retry-After": "1"})
+            return refusal(
+                "stopping" if draining else "full",
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "No more connections here.",
+                {"Retry-After": "1"},
+            )
         headers["Connection"] = "Upgrade"
         headers["Upgrade"] = "websocket"
         return None
@@ -76,23 +90,23 @@ class Handshake:
             agreed["Sec-WebSocket-Extensions"] = "permessage-deflate"
         return agreed
 
-    def _check_host(self, headers: CIMultiDict[str]) -> Response | None:
+    def _check_host(self, headers: CIMultiDict[str]) -> Refusal | None:
         # RFC 9112 section 3.2: exactly one. RFC 9110 section 7.4: 421 for a host that is not served here.
         hosts = headers.getall("Host", [])
         if len(hosts) != 1:
-            return _response(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
+            return refusal("host", HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
         if _hostname(hosts[0]) not in self._domain:
-            return _response(
-                HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
+            return refusal(
+                "host", HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
             )
         return None
 
-    def _check_origin(self, headers: CIMultiDict[str]) -> Response | None:
+    def _check_origin(self, headers: CIMultiDict[str]) -> Refusal | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
         origins = headers.getall("Origin", [])
         if not all(self._is_allowed(origin.lower()) for origin in origins):
-            return _response(
-                HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may."
+            return refusal(
+                "origin", HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may."
             )
         return None
 
@@ -104,23 +118,25 @@ class Handshake:
         )
 
 
-def _check_upgrade(headers: CIMultiDict[str]) -> Response | None:
+def _check_upgrade(headers: CIMultiDict[str]) -> Refusal | None:
     if "websocket" not in _tokens(headers, "Upgrade") or "upgrade" not in _tokens(headers, "Connection"):
-        return _response(
+        return refusal(
+            "upgrade",
             HTTPStatus.UPGRADE_REQUIRED,
             "This is a WebSocket. Connect with a WebSocket client; a proxy before this server"
             " must pass on the Upgrade and Connection headers.",
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         )
     if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
-        return _response(
+        return refusal(
+            "version",
             HTTPStatus.UPGRADE_REQUIRED,
             "Only version 13 of the WebSocket protocol is spoken here.",
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         )
     keys = headers.getall("Sec-WebSocket-Key", [])
     if len(keys) != 1 or not _is_key(keys[0]):
-        return _response(HTTPStatus.BAD_REQUEST, "Send one Sec-WebSocket-Key: 16 bytes in base64.")
+        return refusal("key", HTTPStatus.BAD_REQUEST, "Send one Sec-WebSocket-Key: 16 bytes in base64.")
     return None
 
 
@@ -144,6 +160,7 @@ def _is_key(value: str) -> bool:
         return False
 
 
-def _response(status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> Response:
+def refusal(reason: str, status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> Refusal:
+    """Return an answer in plain text."""
     fields: CIMultiDict[str] = CIMultiDict({"Content-Type": "text/plain; charset=utf-8", **(headers or {})})
-    return Response(status.value, status.phrase, fields, f"{text}\n".encode())
+    return Refusal(reason, Response(status.value, status.phrase, fields, f"{text}\n".encode()))

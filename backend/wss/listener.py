@@ -11,11 +11,13 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import aiofastnet
 
 from wss.address import readable
+from wss.gate import Arrival, Gate, Limits, ProtocolFactory, answer
 from wss.tls import refusal, server_name
 
 log = logging.getLogger("wss.listener")
@@ -29,19 +31,12 @@ _TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 _RECORD_HEADER = 5
 
 
-def _answer(status: str, text: str) -> bytes:
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-    ).encode("ascii")
-
-
-_PLAIN_HTTP_ANSWER = _answer(
-    "400 Bad Request", "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://.\n"
+_PLAIN_HTTP_ANSWER = answer(
+    HTTPStatus.BAD_REQUEST, "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://."
 )
-_MISDIRECTED_ANSWER = _answer("421 Misdirected Request", "This host is not served here. DOMAIN lists those that are.\n")
-
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+_MISDIRECTED_ANSWER = answer(
+    HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
+)
 
 
 def listening_socket(port: int) -> socket.socket:
@@ -68,6 +63,16 @@ class ListeningLoop(asyncio.SelectorEventLoop):
         assert (host, port) == (None, None)
         return Listener(protocol_factory, **listener)
 
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]  # it gets all of them
+        """Watch a descriptor, as every loop does; and wake a TLS transport of aiofastnet that resumes reading.
+
+        It was paused because its handler was busy, and may hold data that it has read but not decrypted. Version 1.2.0
+        looks only at the socket then: such data would wait until the client sends something more.
+        """
+        super().add_reader(fd, callback, *args)
+        if retry := getattr(getattr(callback, "__self__", None), "_retry_ssl_read", None):
+            self.call_soon(retry)
+
 
 class Listener:
     """Accepts on one socket until closed; connections that are open by then go on."""
@@ -79,13 +84,15 @@ class Listener:
         sock: socket.socket,
         tls: ssl.SSLContext | None,
         domain: frozenset[str],
-        timeout: float,
+        limits: Limits,
+        refused: Callable[[str], None],
     ) -> None:
         self._protocol_factory = protocol_factory
         self._socket = sock
         self._tls = tls
         self._domain = domain
-        self._timeout = timeout  # seconds from accept to the end of the TLS handshake; a silent client is closed then
+        self._limits = limits
+        self._refused = refused  # is told the reason, in one word
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._socket.setblocking(False)
@@ -136,24 +143,31 @@ class Listener:
                 self._loop.remove_reader(self._socket)
                 self._loop.call_later(1, self._resume)
                 return
-            task = self._loop.create_task(self._open(connection, readable(address[0])))
+            arrived = Arrival(readable(address[0]), self._loop.time())
+            task = self._loop.create_task(self._open(connection, arrived))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    async def _open(self, connection: socket.socket, peer: str) -> None:
+    async def _open(self, connection: socket.socket, arrived: Arrival) -> None:
         connection.setblocking(False)
+        protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(
+            Gate, self._protocol_factory, arrived, self._limits, self._refused
+        )
         try:
             if self._tls is None:
-                await aiofastnet.connect_accepted_socket(self._loop, self._protocol_factory, connection)
+                await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection)
                 return
-            async with asyncio.timeout(self._timeout):
-                if client_hello := await self._client_hello(connection, peer):
-                    await self._start_tls(self._tls, connection, peer, client_hello)
+            async with asyncio.timeout(self._limits.timeout):
+                if client_hello := await self._client_hello(connection, arrived.peer):
+                    protocol_factory = self._misdirect(client_hello, arrived.peer) or protocol_factory
+                    await self._start_tls(self._tls, protocol_factory, connection, client_hello)
                     return
         except TimeoutError:
-            log.info("%s did not finish the TLS handshake in %.0f s", peer, self._timeout)
+            self._refused("timeout")
+            log.info("%s did not finish the TLS handshake in %.0f s", arrived.peer, self._limits.timeout)
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
-            log.info("connection from %s failed before it was open: %s", peer, error)
+            self._refused("tls")
+            log.info("connection from %s failed before it was open: %s", arrived.peer, error)
         except asyncio.CancelledError:
             connection.close()
             raise
@@ -166,18 +180,29 @@ class Listener:
             return b""  # closed without a word: a port check
         if first[0] == _TLS_HANDSHAKE:
             return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
+        self._refused("no_tls")
         log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
         connection.send(_PLAIN_HTTP_ANSWER)
         connection.shutdown(socket.SHUT_WR)
         await self._drain(connection)
         return b""
 
-    async def _start_tls(self, tls: ssl.SSLContext, connection: socket.socket, peer: str, client_hello: bytes) -> None:
-        protocol_factory = self._protocol_factory
+    def _misdirect(self, client_hello: bytes, peer: str) -> Callable[[], asyncio.BaseProtocol] | None:
+        """Return what serves a client that asked for a server name which is not ours, or None where it is."""
         name = server_name(client_hello)
-        if name is not None and name not in self._domain:
-            log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
-            protocol_factory = partial(_Misdirected, self._timeout)
+        if name is None or name in self._domain:
+            return None
+        self._refused("host")
+        log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
+        return partial(_Misdirected, self._limits.timeout)
+
+    async def _start_tls(
+        self,
+        tls: ssl.SSLContext,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        connection: socket.socket,
+        client_hello: bytes,
+    ) -> None:
         with connection.dup() as spare:
             try:
                 await aiofastnet.connect_accepted_socket(

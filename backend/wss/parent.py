@@ -5,17 +5,22 @@ close their clients with 1012, and no connection is lost in between.
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import Process
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from wss import metrics, status
 from wss.listener import listening_socket
-from wss.settings import Settings
+from wss.settings import SettingError, Settings
 
 log = logging.getLogger("wss.parent")
 
@@ -35,11 +40,15 @@ class Parent:
     """
 
     def __init__(self, settings: Settings) -> None:
+        assert settings.run_dir
+        self._run_dir = settings.run_dir
+        self._metrics_port = settings.metrics_port
         first = listening_socket(settings.port)
         port = first.getsockname()[1]
         sockets = [first, *(listening_socket(port) for _ in range(settings.workers - 1))]
         self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
-        self._workers: set[Process] = set()  # those that were replaced and still drain, too
+        # The number of each; those that were replaced and still drain, too.
+        self._workers: dict[Process, int] = {}
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
@@ -118,7 +127,7 @@ class Parent:
 
     async def _ended(self, worker: Process) -> int:
         code = await worker.wait()
-        self._workers.discard(worker)
+        self._forget(worker)
         if self._stopping.is_set():
             # SIGTERM itself ends a worker only before it serves, or after it has drained.
             self._failed |= code not in (0, -signal.SIGTERM)
@@ -129,7 +138,15 @@ class Parent:
         if self._stopping.is_set():
             return None
         ready, tell = os.pipe()
-        environment = {**os.environ, "WSS_READY_FD": str(tell), "WSS_SOCKET_FD": str(sock.fileno())}
+        number = next(number for number in itertools.count(1) if number not in self._workers.values())
+        environment = {
+            **os.environ,
+            "RUN_DIR": str(self._run_dir),
+            "METRICS_PORT": str(self._metrics_port),
+            "WSS_WORKER": str(number),
+            "WSS_READY_FD": str(tell),
+            "WSS_SOCKET_FD": str(sock.fileno()),
+        }
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "wss.worker"),
@@ -138,15 +155,39 @@ class Parent:
             pass_fds=[tell, sock.fileno()],
         )
         os.close(tell)
-        self._workers.add(worker)
+        self._workers[worker] = number
         if self._stopping.is_set():
             with suppress(ProcessLookupError):
                 worker.terminate()
         if await _first_byte(ready):
             return worker
         await worker.wait()
-        self._workers.discard(worker)
+        self._forget(worker)
         return None
+
+    def _forget(self, worker: Process) -> None:
+        number = self._workers.pop(worker)
+        metrics.forget(self._run_dir, number)
+        status.socket_path(self._run_dir, number).unlink(missing_ok=True)
+
+
+@contextmanager
+def run_directory(wanted: Path | None) -> Iterator[Path]:
+    """Make an empty directory for what workers leave for others to read; by default one that vanishes at the end.
+
+    Raises SettingError where that cannot be.
+    """
+    if wanted is None:
+        with tempfile.TemporaryDirectory(prefix="wss-") as temporary:
+            yield Path(temporary)
+        return
+    try:
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left_over in (*wanted.glob("*.db"), *wanted.glob("*.sock")):
+            left_over.unlink()
+    except OSError as error:
+        raise SettingError(f"RUN_DIR={str(wanted)!r}: {error}. Give a directory that can be written to") from None
+    yield wanted
 
 
 def _raise_file_limit() -> None:

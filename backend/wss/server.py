@@ -8,12 +8,16 @@ from http import HTTPStatus
 from typing import cast
 
 import picows
-from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection, State
+from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection
 
+from wss.address import Crowd, believed_address
 from wss.app import Handler
 from wss.connection import Connection
-from wss.handshake import Handshake
+from wss.gate import Limits, arrival
+from wss.handshake import Handshake, refusal
+from wss.keepalive import Keepalive
 from wss.listener import Listener
+from wss.metrics import Metrics
 from wss.settings import Settings
 
 log = logging.getLogger("wss.server")
@@ -28,10 +32,13 @@ HANDOVER = 1.0
 class WebSocketServer:
     """One handler on one listening socket; runs in a ListeningLoop."""
 
-    def __init__(self, handler: Handler, settings: Settings) -> None:
+    def __init__(self, handler: Handler, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._handshake = Handshake(settings)
         self._sessions = Server(_guarded(handler), logger=_picows_log)
+        self._crowd = Crowd(settings.max_connections_per_address)
+        self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         self._draining = False
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -48,15 +55,17 @@ class WebSocketServer:
             sock=sock,
             tls=tls,
             domain=self._settings.domain,
-            timeout=self._settings.handshake_timeout,
+            limits=Limits(self._settings.max_header, self._settings.handshake_timeout),
+            refused=self._metrics.refused,
         )
         self._listener = cast(Listener, listener)
+        self._pinging = asyncio.create_task(self._keepalive.keep())
 
     @property
     def connections(self) -> list[Connection]:
         """The open websockets, the oldest first."""
         sessions = cast(dict[Connection, object], self._sessions.handlers)
-        return [connection for connection in sessions if connection.state is State.OPEN]
+        return [connection for connection in sessions if connection.is_open]
 
     async def hand_over(self) -> None:
         """Stop accepting, as another process does, and let those in that are on their way."""
@@ -77,6 +86,8 @@ class WebSocketServer:
                     await asyncio.wait(handlers)
         except TimeoutError:
             log.warning("%d handlers did not end within %.0f s: cut", len(self._sessions.handlers), patience)
+        finally:
+            self._pinging.cancel()
 
     async def _close_all(self, code: int, reason: str) -> None:
         connections = self.connections
@@ -87,24 +98,44 @@ class WebSocketServer:
                     await asyncio.sleep(pause)
                 closing.create_task(connection.close(code, reason))
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
     def _answer(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
         try:
             return self._decide(upgrade)
         except Exception:  # ours: picows would tell the client what it was, and nobody else
             log.exception("a handshake failed")
-            return picows.WSUpgradeResponseWithListener(
-                picows.WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n"),
-                None,
-            )
+            refused = refusal("error", HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+            return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
 
     def _decide(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
         request = Request.from_picows(upgrade)
         full = len(self._sessions.handlers) >= self._settings.max_connections
-        if refusal := self._handshake.refuse(request, full=full, draining=self._draining):
-            return picows.WSUpgradeResponseWithListener(refusal.to_picows(), None)
+        refused = self._handshake.refuse(request, full=full, draining=self._draining)
+        client = believed_address(arrival.get().peer, request.headers, self._settings.trusted_proxies)
+        if not refused and self._crowd.is_full(client):
+            refused = refusal(
+                "address", HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from your address.", {"Retry-After": "1"}
+            )
+        if refused:
+            if refused.reason:
+                self._metrics.refused(refused.reason)
+            return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
         agreed = self._handshake.agree(request)
         response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed))
-        connection = Connection(self._sessions, self._settings, request, response)
+        connection = Connection(
+            self._sessions,
+            self._settings,
+            self._metrics,
+            self._crowd,
+            request,
+            response,
+            client=client,
+            accepted=arrival.get().time,
+        )
+        self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
 
 

@@ -4,6 +4,7 @@ https://wiki.mozilla.org/Security/Server_Side_TLS. Key-exchange groups cannot be
 """
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from wss.connection import Connection
@@ -15,7 +16,6 @@ def server_context(directory: Path) -> ssl.SSLContext:
 
     Raises SettingError where the pair cannot be used.
     """
-    directory = directory.resolve()  # once: the link may move on between certificate and key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # For TLS 1.2: forward secrecy and AEAD only. The suites of TLS 1.3 need no choosing.
@@ -33,6 +33,34 @@ def server_context(directory: Path) -> ssl.SSLContext:
             " Run `docker compose logs certs`: it says what is wrong with the certificate"
         ) from None
     return context
+
+
+def expiry(context: ssl.SSLContext, directory: Path, name: str) -> float:
+    """Return when the certificate that the context serves expires, in seconds since 1970.
+
+    A client in memory looks at it, which trusts nothing but ``server.pem`` of the directory. Raises SettingError where
+    it refuses the certificate for the name.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(directory / "server.pem")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        context.wrap_bio(to_server, to_client, server_side=True),
+    )
+    try:
+        for end in (*ends, *ends):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    except ssl.SSLError as error:
+        raise SettingError(
+            f"TLS_DIR={str(directory)!r}: clients will refuse the certificate for {name} ({error})."
+            " Run `docker compose logs certs`: it says what is wrong with the certificate"
+        ) from None
+    certificate = ends[0].getpeercert()
+    assert certificate
+    return ssl.cert_time_to_seconds(str(certificate["notAfter"]))
 
 
 # RFC 8446 sections 5.1 and 4: bytes before the ClientHello. RFC 6066 section 3: the number of the extension.

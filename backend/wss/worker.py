@@ -7,17 +7,23 @@ SIGTERM and SIGINT stop it with close code 1001, SIGHUP with 1012: another worke
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+from wss import metrics, status
 from wss.app import load_handler
 from wss.listener import ListeningLoop
 from wss.logs import start_logging
+from wss.metrics import Metrics
 from wss.server import WebSocketServer
 from wss.settings import SettingError, Settings, read_settings
-from wss.tls import server_context
+from wss.tls import expiry, server_context
 
 log = logging.getLogger("wss.worker")
 
@@ -27,23 +33,73 @@ SERVICE_RESTART = (1012, "server is restarting")
 DRAIN_TIMEOUT = 10.0
 
 
-async def run(settings: Settings, sock: socket.socket, stop: asyncio.Future[tuple[int, str]]) -> None:
+async def run(settings: Settings, sock: socket.socket, number: int, stop: asyncio.Future[tuple[int, str]]) -> None:
     """Serve until `stop` has a close code and reason, then close every client with it and return.
 
     Raises SettingError where a setting cannot be used.
     """
     handler = load_handler(settings.app)
-    tls = server_context(settings.tls) if settings.tls else None
-    server = WebSocketServer(handler, settings)
+    assert settings.run_dir  # the parent's
+    metrics.write_into(settings.run_dir, number)
+    counts = Metrics()
+    tls = None
+    if settings.tls:
+        pair = settings.tls.resolve()  # once: the link may move on from one look to the next
+        tls = server_context(pair)
+        counts.certificate(expiry(tls, pair, min(settings.domain)))
+    server = WebSocketServer(handler, settings, counts)
+    answering = await status.answer_on(status.socket_path(settings.run_dir, number), Report(server, counts).describe)
     await server.listen(sock, tls)
+    keeping = asyncio.create_task(counts.keep())
     _tell_parent()
     scheme, port = "wss" if tls else "ws", sock.getsockname()[1]
-    log.info("serving %s://*:%d", scheme, port, extra={"app": settings.app, "workers": settings.workers})
+    log.info(
+        "serving %s://*:%d",
+        scheme,
+        port,
+        extra={"app": settings.app, "workers": settings.workers, "metrics_port": settings.metrics_port},
+    )
     code, reason = await stop
     if code == SERVICE_RESTART[0]:
         await server.hand_over()
     log.info("stopping: closing %d connections with %d", len(server.connections), code)
     await server.drain(code, reason, DRAIN_TIMEOUT)
+    answering.close()
+    keeping.cancel()
+    counts.flush()
+
+
+class Report:
+    """What `status` tells of a worker."""
+
+    def __init__(self, server: WebSocketServer, counts: Metrics) -> None:
+        self._server = server
+        self._counts = counts
+        self._started = time.monotonic()
+
+    def describe(self) -> dict[str, Any]:
+        """Return numbers and words for JSON; `memory` in bytes."""
+        now = time.monotonic()
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
+        return {
+            "process": os.getpid(),
+            "state": "stopping" if self._server.draining else "serving",
+            "seconds": now - self._started,
+            "memory": resident_pages * resource.getpagesize(),
+            "opened": self._counts.opened_so_far,
+            **self._counts.traffic.as_dict(),
+            "connections": [
+                {
+                    "id": connection.request_id,
+                    "client": connection.client,
+                    "path": connection.path,
+                    "seconds": round(now - connection.opened),
+                    **connection.traffic.as_dict(),
+                    "unread": connection.unread,
+                }
+                for connection in self._server.connections
+            ],
+        }
 
 
 def _tell_parent() -> None:
@@ -68,7 +124,8 @@ async def _main(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGHUP, end, SERVICE_RESTART)
     # The parent holds the other end and never writes: it is readable when the parent is gone, however it went.
     loop.add_reader(sys.stdin.fileno(), end, GOING_AWAY)
-    await run(settings, socket.socket(fileno=int(os.environ["WSS_SOCKET_FD"])), stop)
+    sock = socket.socket(fileno=int(os.environ["WSS_SOCKET_FD"]))
+    await run(settings, sock, int(os.environ["WSS_WORKER"]), stop)
 
 
 if __name__ == "__main__":

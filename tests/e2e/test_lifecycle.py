@@ -69,16 +69,15 @@ def test_new_workers_take_over_without_a_failed_connect(
 ) -> None:
     stack = new_stack(profile, APP="apps.whoami:handler")
     stack.up()
-    service = "direct" if profile == "direct" else "backend"
     target = target_of(stack, ca_file)
     old = connect(target)
     first = _process(old)
 
-    stack.container(service).kill("SIGHUP")
+    stack.container(stack.server).kill("SIGHUP")
     # Every single connect succeeds, until a new worker answers.
     eventually(lambda: _process(connect(target)) != first, 10, "a new worker serves")
     assert _close_code(old) == 1012
-    assert stack.container(service).status == "running"
+    assert stack.container(stack.server).status == "running"
 
 
 def _process(ws: websocket.WebSocket) -> int:

@@ -89,6 +89,11 @@ class Stack:
         return container
 
     @property
+    def server(self) -> str:
+        """The service that runs the handler."""
+        return "direct" if self.profile == "direct" else "backend"
+
+    @property
     def port(self) -> int:
         """The published port on 127.0.0.1."""
         bindings = self.container().ports[f"{INNER_PORT[self.profile]}/tcp"] or []
@@ -123,6 +128,13 @@ class Stack:
             **options,
         )
         return str(output.decode())
+
+    def run_in(self, service: str, *command: str) -> str:
+        """Run a command in the container of a service, as `docker compose exec` does; return what it prints."""
+        done = self.container(service).exec_run(list(command))
+        assert done.exit_code == 0, done.output
+        assert isinstance(done.output, bytes)
+        return done.output.decode()
 
     def logs(self, service: str | None = None) -> str:
         """Return what the containers wrote, for reading by people and by tests."""

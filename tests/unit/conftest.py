@@ -4,15 +4,38 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import hypothesis
 import pytest
+import trustme
 import websocket
 from server import TIMEOUT, Connect, Server, Start
 
 # Slow machines are no failure; and what CI says of a commit does not change by chance.
 hypothesis.settings.register_profile("wss", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("wss")
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def tls_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tls")
+    leaf = ca.issue_cert("localhost", "elsewhere.example")
+    leaf.private_key_pem.write_to_path(directory / "server.key")
+    leaf.cert_chain_pems[0].write_to_path(directory / "server.pem")
+    return directory
+
+
+@pytest.fixture
+def client_context(ca: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.configure_trust(context)
+    return context
 
 
 @pytest.fixture

@@ -23,12 +23,16 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wss"],
             cwd=BACKEND,
-            env={**os.environ, "PORT": "0", **environment},
+            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", **environment},
             stderr=subprocess.PIPE,
             text=True,
         )
         self.lines: list[str] = []
         self.port = int(self.wait_for(r"serving wss?://\*:(\d+)"))
+
+    @property
+    def metrics_port(self) -> int:
+        return next(int(json.loads(line)["metrics_port"]) for line in self.lines if "serving" in line)
 
     def wait_for(self, pattern: str) -> str:
         """Read the log until a line matches; return its first group."""

@@ -1,11 +1,12 @@
 """Who is at the other end: the proxy's word counts, and only the proxy's."""
 
 import json
+from typing import Any
 
 import pytest
 import websocket
 from server import TIMEOUT, Start
-from wss.address import readable
+from wss.address import Crowd, readable
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,40 @@ def test_the_clients_address_is_what_a_trusted_proxy_says(
         assert json.loads(ws.recv())["client"] == client
     finally:
         ws.close()
+
+
+def test_a_crowd_counts_what_is_open() -> None:
+    crowd = Crowd(2)
+    for _ in range(2):
+        assert not crowd.is_full("192.0.2.7")
+        crowd.enter("192.0.2.7")
+    assert crowd.is_full("192.0.2.7")
+    assert not crowd.is_full("192.0.2.8")
+    crowd.leave("192.0.2.7")
+    assert not crowd.is_full("192.0.2.7")
+
+
+def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
+    crowd = Crowd(1)
+    crowd.enter("2001:db8::1")
+    assert crowd.is_full("2001:db8::ffff:1")
+    assert not crowd.is_full("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.0/8,::1", ""], ids=["behind a proxy", "alone"])
+def test_a_client_gets_so_many_connections_and_no_more(start: Start, trusted: str) -> None:
+    server = start(MAX_CONNECTIONS_PER_ADDRESS="1", TRUSTED_PROXIES=trusted)
+
+    def connect(address: str) -> Any:
+        url = f"ws://localhost:{server.port}/wss"
+        return websocket.create_connection(url, timeout=TIMEOUT, header=[f"X-Real-IP: {address}"])
+
+    first = connect("192.0.2.7")
+    with pytest.raises(websocket.WebSocketBadStatusException) as refusal:
+        connect("192.0.2.7")
+    assert refusal.value.status_code == 429
+    if trusted:
+        connect("192.0.2.8").shutdown()
+    first.close()
+    server.wait_for("(closed)")
+    connect("192.0.2.7").shutdown()

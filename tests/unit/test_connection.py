@@ -5,6 +5,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from server import Server, Start
@@ -166,6 +167,71 @@ def test_a_client_that_never_reads_is_cut_and_claims_no_memory(start: Start, cli
     server.wait_for("(stopped reading)")
     bystander.send(frame(TEXT, b"tom"))
     assert bystander.receive() == (TEXT, b"tom")
+
+
+def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, clients: ExitStack) -> None:
+    server = start(APP="apps.echo:handler", PING_INTERVAL="0.3", PING_TIMEOUT="0.3")
+    dead, alive, talking = (connect(server, clients) for _ in range(3))
+    started = time.monotonic()
+    for _ in range(4):
+        opcode, payload = alive.receive()
+        assert opcode == PING
+        alive.send(frame(PONG, payload))
+        talking.send(frame(TEXT, b"tom"))  # a sign of life as good as a pong
+        while talking.receive() != (TEXT, b"tom"):
+            pass
+    assert time.monotonic() - started > 1.1
+    assert dead.receive()[0] == PING
+    assert dead.close_code() == 1011
+    server.wait_for(r"(\"seconds\": 0\.6\d*, )")
+
+
+BROADCASTER = """
+import asyncio
+from wss import broadcast
+async def handler(connection):
+    async def fragments():
+        yield "a"
+        broadcast([connection], "first")
+        broadcast([connection], "second")
+        yield "b"
+    async for _ in connection:
+        await connection.send(fragments())
+"""
+
+
+@pytest.mark.parametrize("compression", ["off", "on"])
+def test_a_broadcast_waits_for_the_end_of_a_message_in_fragments(
+    start: Start, clients: ExitStack, tmp_path: Path, compression: str
+) -> None:
+    (tmp_path / "broadcaster.py").write_text(BROADCASTER)
+    server = start(APP="broadcaster:handler", PYTHONPATH=str(tmp_path), COMPRESSION=compression)
+    client = connect(server, clients)
+    client.send(frame(TEXT, b"go"))
+    received = [client.receive() for _ in range(5)]
+    assert received == [(TEXT, b"a"), (CONTINUATION, b"b"), (CONTINUATION, b""), (TEXT, b"first"), (TEXT, b"second")]
+
+
+PUSHER = """
+import asyncio
+from wss import broadcast
+async def handler(connection):
+    async for _ in connection:
+        # Far more than the client's socket takes: the handler waits, the broadcast does not.
+        sending = asyncio.create_task(connection.send(bytes(3_000_000)))
+        await asyncio.sleep(0)
+        broadcast([connection], "not lost")
+        await sending
+"""
+
+
+def test_a_broadcast_to_a_slow_reader_is_not_lost(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+    (tmp_path / "pusher.py").write_text(PUSHER)
+    server = start(APP="pusher:handler", PYTHONPATH=str(tmp_path))
+    client = connect(server, clients)
+    client.send(frame(TEXT, b"go"))
+    assert client.receive() == (BINARY, bytes(3_000_000))
+    assert client.receive() == (TEXT, b"not lost")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, st
 
 
 def decide(request: Request, **environment: str) -> Response | None:
-    return Handshake(read_settings(environment)).refuse(request)
+    refused = Handshake(read_settings(environment)).refuse(request)
+    return refused.response if refused else None
 
 
 @pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret", "http://localhost/wss", "http://localhost:8282"])
@@ -123,9 +124,9 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
     ],
 )
 def test_a_server_without_room_says_so(path: str, state: dict[str, bool], status: int) -> None:
-    response = Handshake(read_settings({})).refuse(request(path), **state)
-    assert response is not None
-    assert response.status_code == status
+    refused = Handshake(read_settings({})).refuse(request(path), **state)
+    assert refused is not None
+    assert refused.response.status_code == status
 
 
 def test_paths_are_a_setting() -> None:

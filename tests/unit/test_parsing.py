@@ -56,10 +56,10 @@ def test_a_domain_is_read_however_it_is_spaced(names: list[str], blank: str) -> 
 )
 def test_any_request_is_answered(path: str, headers: list[tuple[str, str]]) -> None:
     handshake = Handshake(read_settings({"ORIGINS": "https://*.example.com", "COMPRESSION": "on"}))
-    response = handshake.refuse(Request(path, CIMultiDict(headers)))
+    refused = handshake.refuse(Request(path, CIMultiDict(headers)))
     # By chance alone, nobody finds the way in.
-    assert response is not None
-    assert 400 <= response.status_code < 500 or (response.status_code, path) == (200, "/healthz")
+    assert refused is not None
+    assert 400 <= refused.response.status_code < 500 or (refused.response.status_code, path) == (200, "/healthz")
 
 
 @given(host=st.text(), port=st.none() | st.integers())
@@ -67,10 +67,10 @@ def test_no_host_but_ours_is_served(host: str, port: int | None) -> None:
     if host.lower() == "localhost":
         return
     value = host if port is None else f"{host}:{port}"
-    response = Handshake(read_settings({})).refuse(Request("/healthz", CIMultiDict([("Host", value)])))
-    assert response is not None
+    refused = Handshake(read_settings({})).refuse(Request("/healthz", CIMultiDict([("Host", value)])))
+    assert refused is not None
     # What a port or a bracket hides is still the same name.
-    assert response.status_code == (200 if value.lower().startswith("localhost:") else 421)
+    assert refused.response.status_code == (200 if value.lower().startswith("localhost:") else 421)
 
 
 @given(address=st.ip_addresses())

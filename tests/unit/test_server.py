@@ -15,27 +15,6 @@ import websocket
 from server import BACKEND, TIMEOUT, Connect, Start
 
 
-@pytest.fixture(scope="session")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def tls_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tls")
-    leaf = ca.issue_cert("localhost", "elsewhere.example")
-    leaf.private_key_pem.write_to_path(directory / "server.key")
-    leaf.cert_chain_pems[0].write_to_path(directory / "server.pem")
-    return directory
-
-
-@pytest.fixture
-def context(ca: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    ca.configure_trust(context)
-    return context
-
-
 def answer(connection: socket.socket, request: bytes) -> bytes:
     connection.sendall(request)
     with connection, connection.makefile("rb") as stream:
@@ -43,9 +22,9 @@ def answer(connection: socket.socket, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
-def test_it_echoes(start: Start, connect: Connect, tls_dir: Path, context: ssl.SSLContext, secure: bool) -> None:
+def test_it_echoes(start: Start, connect: Connect, tls_dir: Path, client_context: ssl.SSLContext, secure: bool) -> None:
     server = start(APP="apps.echo:handler", **({"TLS_DIR": str(tls_dir)} if secure else {}))
-    ws = connect(server, context if secure else None)
+    ws = connect(server, client_context if secure else None)
     ws.send("tom")
     assert ws.recv_data() == (websocket.ABNF.OPCODE_TEXT, b"tom")
     ws.send_binary(b"tom")
@@ -95,19 +74,19 @@ def test_plain_http_on_the_tls_port_gets_400_and_one_line(start: Start, tls_dir:
     server.wait_for(r"(did not speak TLS)")
 
 
-def test_a_foreign_server_name_gets_421(start: Start, tls_dir: Path, context: ssl.SSLContext) -> None:
+def test_a_foreign_server_name_gets_421(start: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
     server = start(TLS_DIR=str(tls_dir))
     plain = socket.create_connection(("localhost", server.port), TIMEOUT)
-    secured = context.wrap_socket(plain, server_hostname="elsewhere.example")
+    secured = client_context.wrap_socket(plain, server_hostname="elsewhere.example")
     assert answer(secured, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 421 ")
     server.wait_for(r"(server name 'elsewhere.example')")
 
 
-def test_a_hello_in_pieces_is_waited_for(start: Start, tls_dir: Path, context: ssl.SSLContext) -> None:
+def test_a_hello_in_pieces_is_waited_for(start: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
     # A post-quantum ClientHello does not fit into one packet.
     server = start(TLS_DIR=str(tls_dir))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     hello = outgoing.read()
@@ -127,19 +106,29 @@ def test_a_refused_handshake_ends_with_the_alert_that_says_why(start: Start, tls
     assert answer(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version
 
 
-def test_a_port_that_is_taken_ends_the_start() -> None:
+@pytest.mark.parametrize("setting", ["PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_ends_the_start(setting: str) -> None:
     with socket.create_server(("localhost", 0)) as taken:
         ended = subprocess.run(
             [sys.executable, "-m", "wss"],
             cwd=BACKEND,
-            env={**os.environ, "PORT": str(taken.getsockname()[1])},
+            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", setting: str(taken.getsockname()[1])},
             stderr=subprocess.PIPE,
             text=True,
             check=False,
             timeout=30,
         )
     assert ended.returncode == 1
-    assert re.fullmatch(r"error: port \d+: .*Address already in use.*\n", ended.stderr), ended.stderr
+    assert re.fullmatch(rf"error: port \d+: .*Address already in use.* {setting}\n", ended.stderr), ended.stderr
+
+
+def test_a_certificate_that_clients_would_refuse_ends_the_start(tls_dir: Path) -> None:
+    env = {**os.environ, "PORT": "0", "METRICS_PORT": "0", "TLS_DIR": str(tls_dir), "DOMAIN": "another.example"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "wss"], cwd=BACKEND, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=30
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "clients will refuse the certificate for another.example" in ended.stderr
 
 
 def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, connect: Connect, tmp_path: Path) -> None:
@@ -164,11 +153,12 @@ def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, conn
         ({"APP": "apps.nope:handler"}, "error: APP='apps.nope:handler': there is no module"),
         ({"WORKERS": "many"}, "error: WORKERS='many': not a number of processes"),
         ({"TLS_DIR": "/no/such"}, "error: TLS_DIR='/no/such': server.pem and server.key cannot be used"),
+        ({"RUN_DIR": "/dev/null/wss"}, "error: RUN_DIR='/dev/null/wss': [Errno 20] Not a directory"),
     ],
-    ids=["APP", "WORKERS", "TLS_DIR"],
+    ids=["APP", "WORKERS", "TLS_DIR", "RUN_DIR"],
 )
 def test_what_cannot_be_served_ends_at_once_with_one_line(environment: dict[str, str], complaint: str) -> None:
-    env = {**os.environ, "PORT": "0", "WORKERS": "3", **environment}
+    env = {**os.environ, "PORT": "0", "METRICS_PORT": "0", "WORKERS": "3", **environment}
     ended = subprocess.run(
         [sys.executable, "-m", "wss"], cwd=BACKEND, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=30
     )

@@ -1,0 +1,133 @@
+"""The head of a request, before picows reads it: bounded in size and in time, and refused in words.
+
+picows itself drops a head of more than 16 KiB without a word, and calls every other method a bad request.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+ProtocolFactory = Callable[[], asyncio.BufferedProtocol]
+
+_END = b"\r\n\r\n"
+# RFC 9112 section 3. picows takes nothing but 1.1.
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A connection that was accepted: its peer's address, and when that was, by the loop's clock."""
+
+    peer: str
+    time: float
+
+
+# Whose request is decided on at this moment: picows tells only the request.
+arrival: ContextVar[Arrival] = ContextVar("arrival")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may take until it has a websocket."""
+
+    head: int
+    """Bytes of request line and headers."""
+    timeout: float
+    """Seconds for TLS, and again for the head."""
+
+
+def answer(status: HTTPStatus, text: str, *fields: str) -> bytes:
+    """Return a whole response in plain text, after which the connection ends."""
+    head = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text) + 1}",
+        "Connection: close",
+        *fields,
+    ]
+    return "\r\n".join([*head, "", f"{text}\n"]).encode("ascii")
+
+
+class Gate(asyncio.BufferedProtocol):
+    """Reads the head of one request, then hands the connection on to a protocol of the factory, or answers and closes.
+
+    `refused` is told the reason, in one word.
+    """
+
+    def __init__(
+        self, factory: ProtocolFactory, arrived: Arrival, limits: Limits, refused: Callable[[str], None]
+    ) -> None:
+        self._factory = factory
+        self._arrival = arrived
+        self._limits = limits
+        self._refused = refused
+        # One more than the longest head that is let through: what fills it is too long.
+        self._buffer = bytearray(limits.head + len(_END))
+        self._size = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._deadline = asyncio.get_running_loop().call_later(self._limits.timeout, self._expire)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._deadline.cancel()
+
+    def get_buffer(self, _: int) -> memoryview:
+        return memoryview(self._buffer)[self._size :]
+
+    def buffer_updated(self, size: int) -> None:
+        self._size += size
+        head, end, _ = self._buffer[: self._size].partition(_END)
+        if end:
+            self._judge(head + b"\r\n")
+        elif self._size == len(self._buffer):
+            self._refuse(
+                "header",
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER.",
+            )
+
+    def _judge(self, head: bytearray) -> None:
+        line = _REQUEST_LINE.match(head)
+        if not line:
+            self._refuse("malformed", HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+        elif line[1] != b"GET":
+            self._refuse("method", HTTPStatus.METHOD_NOT_ALLOWED, "Connect with a WebSocket client.", "Allow: GET")
+        elif line[2] != b"1.1":
+            self._refuse(
+                "upgrade",
+                HTTPStatus.UPGRADE_REQUIRED,
+                "This is a WebSocket. Connect with a WebSocket client, over HTTP/1.1.",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+            )
+        else:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._deadline.cancel()
+        protocol = self._factory()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        token = arrival.set(self._arrival)
+        rest = memoryview(self._buffer)[: self._size]
+        while rest and not self._transport.is_closing():
+            space = memoryview(protocol.get_buffer(len(rest)))
+            size = min(len(space), len(rest))
+            space[:size] = rest[:size]
+            protocol.buffer_updated(size)
+            rest = rest[size:]
+        arrival.reset(token)
+
+    def _refuse(self, reason: str, status: HTTPStatus, text: str, *fields: str) -> None:
+        self._refused(reason)
+        self._transport.write(answer(status, text, *fields))
+        self._transport.close()
+
+    def _expire(self) -> None:
+        self._refused("timeout")
+        self._transport.abort()

@@ -1,0 +1,152 @@
+"""From the text of a setting to its value; a ValueError says what is wrong with it, and what to give instead."""
+
+import os
+import re
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
+
+
+def handler(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError("not a handler. Give module:coroutine, for example APP=apps.echo:handler")
+    return value
+
+
+def _items(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+# A label of RFC 1123 section 2.1, and "_", which Docker service names may have.
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+
+
+def host_names(value: str) -> frozenset[str]:
+    names = frozenset(_host(item.lower()) for item in _items(value))
+    if not names:
+        raise ValueError("no name in it. Give the host names that clients use, for example DOMAIN=example.com")
+    return names
+
+
+def _host(name: str) -> str:
+    # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2), in the one spelling of RFC 5952.
+    with suppress(ValueError):
+        if name == f"[{IPv6Address(name[1:-1])}]":
+            return name[1:-1]
+    with suppress(ValueError):
+        return str(IPv4Address(name))
+    if len(name) > 253 or not re.fullmatch(rf"({_LABEL}\.)*(?!\d+$){_LABEL}", name):
+        raise ValueError(
+            f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
+            " international ones in their xn-- form, IPv6 addresses as short as they can be and in brackets,"
+            " for example DOMAIN=example.com,www.example.com"
+        )
+    return name
+
+
+def origins(value: str) -> frozenset[str]:
+    return frozenset(_origin(item.lower()) for item in _items(value))
+
+
+def _origin(value: str) -> str:
+    # As browsers write it (RFC 6454 section 6.2): no path, no default port.
+    parts = re.fullmatch(r"(https?)://(?:\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
+    if parts:
+        with suppress(ValueError):
+            _host(parts[2])
+            if int((parts[3] or ":0")[1:]) > 65535:
+                raise ValueError
+            default_port = {"http": ":80", "https": ":443"}[parts[1]]
+            return value.removesuffix(default_port) if parts[3] == default_port else value
+    raise ValueError(
+        f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
+        " for example ORIGINS=https://example.com,https://*.example.com"
+    )
+
+
+def paths(value: str) -> tuple[str, ...]:
+    paths = tuple(_items(value))
+    if not paths or not all(re.fullmatch(r"/[!$&-;=@-Z_a-z~]*", path) for path in paths):
+        raise ValueError("not a list of paths. Give them as they stand in the URL, for example /wss,/chat")
+    return paths
+
+
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(item) for item in _items(value))
+    except ValueError as error:
+        raise ValueError(f"{error}. Give networks or addresses, separated by commas, such as 10.0.0.0/8") from None
+
+
+def spread(value: str) -> float:
+    if not re.fullmatch(r"\d(\.\d{1,3})?", value, re.ASCII) or float(value) > 5:
+        raise ValueError("not a time. Give 0 to 5 seconds, less than a stop may take")
+    return float(value)
+
+
+def subprotocols(value: str) -> tuple[str, ...]:
+    names = tuple(_items(value))
+    if not all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in names):
+        raise ValueError("not a list of subprotocols. Give their names, separated by commas, for example mqtt")
+    return names
+
+
+def switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("neither on nor off. Give one of them")
+    return value == "on"
+
+
+def size(value: str) -> int:
+    parts = re.fullmatch(r"([1-9]\d{0,9})([KM]?)", value, re.ASCII)
+    size = int(parts[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[parts[2]] if parts else 0
+    if not 1 <= size <= 1024 * 1024 * 1024:
+        raise ValueError("not a size. Give 1 to 1024M bytes, for example 65536, 64K or 1M")
+    return size
+
+
+def header_size(value: str) -> int:
+    # What is beyond, picows would not answer but reset.
+    if not 1024 <= size(value) <= 16 * 1024:
+        raise ValueError("not the size of a header. Give 1K to 16K bytes")
+    return size(value)
+
+
+def count(value: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", value, re.ASCII):
+        raise ValueError("not a count. Give a whole number from 1")
+    return int(value)
+
+
+def count_or_off(value: str) -> int | None:
+    return None if value == "off" else count(value)
+
+
+def seconds(value: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value, re.ASCII) or not 0.1 <= float(value) <= 3600:
+        raise ValueError("not a time. Give 0.1 to 3600 seconds, for example 20")
+    return float(value)
+
+
+def log_format(value: str) -> str:
+    if value not in ("auto", "json", "text"):
+        raise ValueError("not a log format. Give json, text, or auto for text at a terminal")
+    return value
+
+
+def processes(value: str) -> int:
+    if value == "auto":
+        return len(os.sched_getaffinity(0))
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 512):
+        raise ValueError("not a number of processes. Give 1 to 512, or auto for one per core")
+    return int(value)
+
+
+def directory(value: str) -> Path | None:
+    return Path(value) if value else None
+
+
+def port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) <= 65535):
+        raise ValueError("not a port. Give 0 to 65535")
+    return int(value)
