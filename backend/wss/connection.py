@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
@@ -70,6 +71,7 @@ class Connection(ServerConnection):
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
         self.traffic = Traffic()
         self._reads = 0
+        self._until_timed = random.randint(1, TIMED)  # noqa: S311  # a sample, not a secret
         self._timed: tuple[int, float] | None = None  # number and arrival of the message that is timed
         self._most_fragments = settings.max_fragments
         self._fragments = 0
@@ -85,7 +87,7 @@ class Connection(ServerConnection):
         self.ws_transport = transport
         accepted, self.opened = self.opened, time.monotonic()
         self._crowd.enter(self.client)
-        self._metrics.opened(self.opened - accepted)
+        self._metrics.opened(self.opened - accepted, self.traffic)
         super().on_ws_connected(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -101,20 +103,18 @@ class Connection(ServerConnection):
         elif kind == _CLOSE:
             self._answer_close(transport, frame)
         else:
-            self.traffic.bytes_in += frame.payload_size
-            self._metrics.traffic.bytes_in += frame.payload_size
+            traffic = self.traffic
+            traffic.bytes_in += frame.payload_size
             if frame.fin:
-                self._count_message()
+                traffic.messages_in += 1
                 self._fragments = 0
+                self._until_timed -= 1
+                if not self._until_timed:
+                    self._until_timed = TIMED
+                    self._timed = self._timed or (traffic.messages_in, time.monotonic())
             else:
                 self._count_fragment()
             super().on_ws_frame(transport, frame)
-
-    def _count_message(self) -> None:
-        number = self.traffic.messages_in = self.traffic.messages_in + 1
-        total = self._metrics.traffic.messages_in = self._metrics.traffic.messages_in + 1
-        if not total % TIMED and not self._timed:
-            self._timed = number, time.monotonic()
 
     def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, Any]:
         # Whoever asks for the next message has done with the one before. Not a coroutine of its own: it would cost one.
@@ -169,7 +169,7 @@ class Connection(ServerConnection):
         super().on_ws_disconnected(transport)
         code, closed_by = _ending(transport.close_handshake)
         self._crowd.leave(self.client)
-        self._metrics.closed(code, closed_by)
+        self._metrics.closed(code, closed_by, self.traffic)
         log.info(
             "closed",
             extra={
@@ -186,7 +186,9 @@ class Connection(ServerConnection):
     def send(self, message: Any, text: bool | None = None) -> Coroutine[Any, Any, None]:
         # Whole messages go straight on, not by way of a coroutine of ours: counting must not cost one.
         if isinstance(message, (str, bytes, bytearray, memoryview)):
-            self._count_sent(message)
+            traffic = self.traffic
+            traffic.messages_out += 1
+            traffic.bytes_out += _size(message)
         elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
             return self._send_in_fragments(super().send(self._counted(message), text))
         return super().send(message, text)
@@ -229,10 +231,8 @@ class Connection(ServerConnection):
                 self.ws_transport.send(kind, message)
 
     def _count_sent(self, message: Any, messages: int = 1) -> None:
-        size = len(message) if not isinstance(message, str) or message.isascii() else len(message.encode())
-        for traffic in (self.traffic, self._metrics.traffic):
-            traffic.messages_out += messages
-            traffic.bytes_out += size
+        self.traffic.messages_out += messages
+        self.traffic.bytes_out += _size(message)
 
     @property
     def is_open(self) -> bool:
@@ -275,6 +275,10 @@ def _ending(closing: Any) -> tuple[int, str]:
     first, who = (closing.recv, "client") if closing.recv_then_sent else (closing.sent, "server")
     # 1005: a close frame without a code.
     return (int(first.code) if first else 0) or 1005, who
+
+
+def _size(message: Any) -> int:
+    return len(message) if not isinstance(message, str) or message.isascii() else len(message.encode())
 
 
 def _may_be_sent(code: int) -> bool:

@@ -28,6 +28,12 @@ class Traffic:
     def __init__(self) -> None:
         self.messages_in = self.bytes_in = self.messages_out = self.bytes_out = 0
 
+    def add(self, other: "Traffic") -> None:
+        self.messages_in += other.messages_in
+        self.bytes_in += other.bytes_in
+        self.messages_out += other.messages_out
+        self.bytes_out += other.bytes_out
+
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in ("messages_in", "bytes_in", "messages_out", "bytes_out")}
 
@@ -38,8 +44,9 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()  # nobody asks it: the parent reads the files
         self.opened_so_far = 0
-        self.traffic = Traffic()
-        self._told = Traffic()  # what of it the counters have
+        self._running: set[Traffic] = set()  # of those that are open
+        self._ended = Traffic()  # of all connections that are closed
+        self._told = Traffic()  # what the counters have
         self._workers = Gauge("wss_workers", "Workers", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
@@ -67,14 +74,17 @@ class Metrics:
         self._registry = registry
         self.flush()  # so that there is a zero, and not nothing, until the first message
 
-    def opened(self, seconds: float) -> None:
-        """Count a WebSocket that took `seconds` from accept."""
+    def opened(self, seconds: float, traffic: Traffic) -> None:
+        """Count a WebSocket that took `seconds` from accept, and that will count its traffic itself."""
+        self._running.add(traffic)
         self.opened_so_far += 1
         self._opened.inc()
         self._open.inc()
         self._handshake.observe(seconds)
 
-    def closed(self, code: int, by: str) -> None:
+    def closed(self, code: int, by: str, traffic: Traffic) -> None:
+        self._running.discard(traffic)
+        self._ended.add(traffic)
         # What is free for applications (RFC 6455 section 7.4.2) is theirs to choose: 2000 series would be too many.
         self._closed.labels(str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
         self._open.dec()
@@ -96,7 +106,7 @@ class Metrics:
         ).set(expires)
 
     async def keep(self) -> None:
-        """Watch the loop, and pass on what was counted, until cancelled."""
+        """Watch the loop, and pass on what the open connections counted themselves, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + INTERVAL
@@ -104,13 +114,20 @@ class Metrics:
             self._lag.observe(max(loop.time() - due, 0.0))
             self.flush()
 
+    def traffic(self) -> Traffic:
+        """Return what all connections counted, those that are closed too."""
+        total = Traffic()
+        for traffic in (self._ended, *self._running):
+            total.add(traffic)
+        return total
+
     def flush(self) -> None:
         """Pass on the traffic since the last time."""
-        now, told = self.traffic, self._told
+        now = self.traffic()
         for direction in ("in", "out"):
             for counter, name in ((self._messages, f"messages_{direction}"), (self._bytes, f"bytes_{direction}")):
-                counter.labels(direction).inc(getattr(now, name) - getattr(told, name))
-                setattr(told, name, getattr(now, name))
+                counter.labels(direction).inc(getattr(now, name) - getattr(self._told, name))
+        self._told = now
 
 
 def write_into(directory: Path, worker: int) -> None:

@@ -87,7 +87,7 @@ class Report:
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._counts.opened_so_far,
-            **self._counts.traffic.as_dict(),
+            **self._counts.traffic().as_dict(),
             "connections": [
                 {
                     "id": connection.request_id,

@@ -40,7 +40,7 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
     seen = metrics(server)
     assert seen['wss_messages_total{direction="in"}'] == 32
     assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 31 * 3 + 2
-    assert seen["wss_message_seconds_count"] == 2  # one of 16
+    assert 1 <= seen["wss_message_seconds_count"] <= 2  # one of 16, and of the last one the end is not seen
     assert seen["wss_handshake_seconds_count"] == seen["wss_connections_opened_total"] == 1
     assert seen["wss_connections_open"] == 1
     assert seen['wss_connections_refused_total{reason="path"}'] == 1
