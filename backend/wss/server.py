@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from http import HTTPStatus
 from typing import cast
 
@@ -14,7 +15,7 @@ from wss.address import Crowd, believed_address
 from wss.app import Handler
 from wss.connection import Connection
 from wss.gate import Limits, arrival
-from wss.handshake import Handshake, refusal
+from wss.handshake import Handshake, Refusal, refusal
 from wss.keepalive import Keepalive
 from wss.listener import Listener
 from wss.metrics import Metrics
@@ -37,8 +38,10 @@ class WebSocketServer:
         self._metrics = metrics
         self._handshake = Handshake(settings)
         self._sessions = Server(_guarded(handler), logger=_picows_log)
-        self._crowd = Crowd(settings.max_connections_per_address)
+        self._crowd = Crowd(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
+        # RFC 6797; behind a proxy, that says it.
+        self._in_every_answer = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
         self._draining = False
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -115,15 +118,13 @@ class WebSocketServer:
         full = len(self._sessions.handlers) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
         client = believed_address(arrival.get().peer, request.headers, self._settings.trusted_proxies)
-        if not refused and self._crowd.is_full(client):
-            refused = refusal(
-                "address", HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from your address.", {"Retry-After": "1"}
-            )
+        refused = refused or self._check_crowd(client)
         if refused:
             if refused.reason:
                 self._metrics.refused(refused.reason)
+            refused.response.headers.update(self._in_every_answer)
             return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
-        agreed = self._handshake.agree(request)
+        agreed = self._handshake.agree(request) | self._in_every_answer
         response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed))
         connection = Connection(
             self._sessions,
@@ -137,6 +138,15 @@ class WebSocketServer:
         )
         self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
+
+    def _check_crowd(self, client: str) -> Refusal | None:
+        if self._crowd.is_too_fast(client, time.monotonic()):
+            text = "Too many handshakes from your address. Wait a minute."
+            return refusal("rate", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "60"})
+        if self._crowd.is_full(client):
+            text = "Too many connections from your address."
+            return refusal("address", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "1"})
+        return None
 
 
 def _guarded(handler: Handler) -> Handler:

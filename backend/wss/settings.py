@@ -10,8 +10,8 @@ from wss import values
 
 Parsed = TypeVar("Parsed")
 
-# Seconds: below the timeouts of nginx.conf and httpd.conf, which are 90.
-MOST_SILENCE = 80.0
+# Seconds between pings at most: the timeouts of nginx.conf and httpd.conf are 30.
+MOST_SILENCE = 20.0
 
 
 class SettingError(ValueError):
@@ -46,6 +46,8 @@ class Settings:
     """Open websockets of one worker."""
     max_connections_per_address: int | None
     """Open websockets of one client address (of one /64 in IPv6) in one worker; None: as many as there is room for."""
+    max_handshakes_per_address: int | None
+    """Handshakes of one client address (of one /64 in IPv6) per minute in one worker; None: any number."""
     handshake_timeout: float
     """Seconds for the TLS handshake, and again for the HTTP request."""
     ping_interval: float
@@ -66,6 +68,10 @@ class Settings:
     """The TCP port of the metrics; 0: any free one."""
     run_dir: Path | None
     """The directory for sockets and counters of the workers; None: one for this run, under the temporary directory."""
+    tls_modern: bool
+    """Whether TLS 1.2 is refused."""
+    hsts: bool
+    """Whether browsers are told to use nothing but https for two years."""
     tls: Path | None
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
 
@@ -98,6 +104,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_header=read("MAX_HEADER", "16K", values.header_size),
         max_connections=read("MAX_CONNECTIONS", "16000", values.count),
         max_connections_per_address=read("MAX_CONNECTIONS_PER_ADDRESS", "off", values.count_or_off),
+        max_handshakes_per_address=read("MAX_HANDSHAKES_PER_ADDRESS", "off", values.count_or_off),
         handshake_timeout=read("HANDSHAKE_TIMEOUT", "10", values.seconds),
         ping_interval=read("PING_INTERVAL", "20", values.seconds),
         ping_timeout=read("PING_TIMEOUT", "20", values.seconds),
@@ -107,11 +114,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         port=read("PORT", "8282", values.port),
         metrics_port=read("METRICS_PORT", "8283", values.port),
         run_dir=read("RUN_DIR", "", values.directory),
+        tls_modern=read("TLS_POLICY", "intermediate", values.tls_policy) == "modern",
+        hsts=read("HSTS", "0", values.flag),
         tls=read("TLS_DIR", "", values.directory),
     )
-    if settings.ping_interval + settings.ping_timeout > MOST_SILENCE:
+    if settings.ping_interval > MOST_SILENCE:
         raise SettingError(
-            f"PING_INTERVAL and PING_TIMEOUT are {settings.ping_interval + settings.ping_timeout:g} s together, but the"
-            f" proxies close what is silent for longer. Give at most {MOST_SILENCE:g} s together"
+            f"PING_INTERVAL={settings.ping_interval:g}: the proxies close what is silent for longer."
+            f" Give at most {MOST_SILENCE:g} seconds"
         )
     return settings

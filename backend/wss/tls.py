@@ -11,13 +11,13 @@ from wss.connection import Connection
 from wss.settings import SettingError
 
 
-def server_context(directory: Path) -> ssl.SSLContext:
-    """Return the context that serves ``server.pem`` with ``server.key`` of the directory.
+def server_context(directory: Path, *, modern: bool = False) -> ssl.SSLContext:
+    """Return the context that serves ``server.pem`` with ``server.key`` of the directory; `modern`: without TLS 1.2.
 
     Raises SettingError where the pair cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if modern else ssl.TLSVersion.TLSv1_2
     # For TLS 1.2: forward secrecy and AEAD only. The suites of TLS 1.3 need no choosing.
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     # The client knows whether it has AES in hardware, and all suites offered are good.

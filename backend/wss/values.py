@@ -97,6 +97,18 @@ def switch(value: str) -> bool:
     return value == "on"
 
 
+def flag(value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ValueError("neither 0 nor 1. Give one of them")
+    return value == "1"
+
+
+def tls_policy(value: str) -> str:
+    if value not in ("intermediate", "modern"):
+        raise ValueError("not a policy. Give intermediate (TLS 1.2 and 1.3) or modern (1.3 alone)")
+    return value
+
+
 def size(value: str) -> int:
     parts = re.fullmatch(r"([1-9]\d{0,9})([KM]?)", value, re.ASCII)
     size = int(parts[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[parts[2]] if parts else 0

@@ -45,7 +45,7 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     tls = None
     if settings.tls:
         pair = settings.tls.resolve()  # once: the link may move on from one look to the next
-        tls = server_context(pair)
+        tls = server_context(pair, modern=settings.tls_modern)
         counts.certificate(expiry(tls, pair, min(settings.domain)))
     server = WebSocketServer(handler, settings, counts)
     answering = await status.answer_on(status.socket_path(settings.run_dir, number), Report(server, counts).describe)

@@ -10,7 +10,7 @@ from fixtures import Connect, NewStack
 from stack import PROFILES
 from websocket import ABNF
 
-PROXY_TIMEOUT = 90.0  # seconds, of nginx.conf and httpd.conf
+PROXY_TIMEOUT = 30.0  # seconds, of nginx.conf and httpd.conf
 PING_INTERVAL = 20.0
 DEAD_AFTER = 40.0  # PING_INTERVAL and PING_TIMEOUT
 

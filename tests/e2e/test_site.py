@@ -18,7 +18,10 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
     assert ws.recv() == "ok"
 
 
-@pytest.mark.parametrize("path", ["/index.htm", "/../nginx.conf", "/.answers/", "/.answers/503.asis", "/wss/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/index.htm", "/../nginx.conf", "/.answers/", "/.answers/503.asis", "/.git/config", "/%2e%2e/etc/passwd", "/wss/"],
+)
 def test_what_is_not_of_the_site_is_not_served(target: Target, path: str) -> None:
     assert ask(target, path=path).status in (400, 403, 404)
 
@@ -27,3 +30,12 @@ def test_another_method_on_the_websocket_is_not_allowed(target: Target) -> None:
     answer = ask(target, method="POST", headers={"Content-Length": "0"})
     assert answer.status == 405
     assert answer.headers["allow"] == "GET"
+
+
+def test_the_page_is_confined(target: Target) -> None:
+    headers = ask(target, path="/").headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; connect-src 'self'")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "strict-transport-security" not in headers

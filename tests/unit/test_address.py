@@ -47,7 +47,7 @@ def test_the_clients_address_is_what_a_trusted_proxy_says(
 
 
 def test_a_crowd_counts_what_is_open() -> None:
-    crowd = Crowd(2)
+    crowd = Crowd(2, None)
     for _ in range(2):
         assert not crowd.is_full("192.0.2.7")
         crowd.enter("192.0.2.7")
@@ -58,10 +58,30 @@ def test_a_crowd_counts_what_is_open() -> None:
 
 
 def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
-    crowd = Crowd(1)
+    crowd = Crowd(1, None)
     crowd.enter("2001:db8::1")
     assert crowd.is_full("2001:db8::ffff:1")
     assert not crowd.is_full("2001:db8:0:1::1")
+
+
+def test_a_crowd_counts_the_handshakes_of_a_minute() -> None:
+    crowd = Crowd(None, 2)
+    assert [crowd.is_too_fast("192.0.2.7", now) for now in (0, 30, 59, 60, 61, 62)] == [False, False, True] * 2
+    assert not crowd.is_too_fast("192.0.2.8", 62)
+
+
+def test_a_client_that_comes_too_often_is_told_to_wait(start: Start) -> None:
+    server = start(MAX_HANDSHAKES_PER_ADDRESS="1")
+
+    def connect() -> Any:
+        return websocket.create_connection(f"ws://localhost:{server.port}/wss", timeout=TIMEOUT)
+
+    # Three, because a minute may end in between.
+    with pytest.raises(websocket.WebSocketBadStatusException) as refusal:  # noqa: PT012
+        for _ in range(3):
+            connect().shutdown()
+    assert refusal.value.status_code == 429
+    assert (refusal.value.resp_headers or {})["retry-after"] == "60"
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.0/8,::1", ""], ids=["behind a proxy", "alone"])
