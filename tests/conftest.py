@@ -137,9 +137,9 @@ def new_stack(request: pytest.FixtureRequest, engine: docker.DockerClient, certs
     """Return a factory of stacks for one test alone; `new_stack(profile, APP=…)` is not up yet."""
     with ExitStack() as alive:
 
-        def new(profile: str, directory: Path = REPOSITORY, **settings: str) -> Stack:
+        def new(profile: str, directory: Path = REPOSITORY, files: tuple[Path, ...] = (), **settings: str) -> Stack:
             settings = {"CERTS_DIR": str(certs), **settings}
-            stack = Stack(engine, _project(), profile, settings, directory=directory)
+            stack = Stack(engine, _project(), profile, settings, files, directory)
             return alive.enter_context(_alive(request.config, stack))
 
         yield new

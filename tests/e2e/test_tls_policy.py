@@ -1,10 +1,13 @@
 """Row 6 of the contract: what TLS must not negotiate, and what it must."""
 
+import json
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
-from client import Target
+from client import Target, ask, target_of
+from fixtures import NewStack
 from stack import INNER_PORT, Stack
 
 # Record and handshake types of RFC 5246 and 8446.
@@ -46,24 +49,65 @@ def test_weak_suites_are_refused(target: Target, suites: tuple[int, ...]) -> Non
     assert (record[0], record[-1]) == (ALERT, HANDSHAKE_FAILURE)
 
 
-def test_a_client_with_nothing_but_post_quantum_key_exchange_is_served(
-    stack: Stack, ca_file: Path, tmp_path: Path
-) -> None:
-    # In a container, because the machine's own OpenSSL may be too old for it.
-    config = tmp_path / "openssl.cnf"
-    config.write_text(
-        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = only\n[only]\nGroups = X25519MLKEM768\n"
-    )
-    script = """
-import socket, ssl, sys
+# In a container, because the machine's own OpenSSL may be too old for X25519MLKEM768.
+_HANDSHAKE = """
+import json, socket, ssl, sys
+port, maximum = sys.argv[1:]
 context = ssl.create_default_context(cafile="/ca.pem")
-with socket.create_connection(("wss.example", int(sys.argv[1])), timeout=10) as tcp:
-    with context.wrap_socket(tcp, server_hostname="wss.example") as tls:
-        print(tls.version())
+context.maximum_version = ssl.TLSVersion[maximum]
+
+def connect(session=None):
+    with socket.create_connection(("wss.example", int(port)), timeout=10) as tcp:
+        with context.wrap_socket(tcp, server_hostname="wss.example", session=session) as tls:
+            tls.sendall(b"GET /nowhere HTTP/1.1\\r\\nHost: wss.example\\r\\nConnection: close\\r\\n\\r\\n")
+            while tls.recv(4096):  # a ticket of TLS 1.3 comes with the answer
+                pass
+            return tls.session, [tls.version(), tls.cipher()[0], tls.session_reused]
+
+session, first = connect()
+print(json.dumps([first, connect(session)[1]]))
 """
-    port = str(INNER_PORT[stack.profile])
+
+
+def _shake_hands(
+    stack: Stack, ca_file: Path, directory: Path, maximum: str = "TLSv1_3", groups: str = "X25519:P-256"
+) -> list[list[Any]]:
+    """Connect twice, the second time with the session of the first; return version, suite and "resumed" of both."""
+    config = directory / "openssl.cnf"
+    config.write_text(
+        f"openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = only\n[only]\nGroups = {groups}\n"
+    )
     files = {"/ca.pem": ca_file, "/openssl.cnf": config}
-    assert stack.run_client(script, port, files=files, environment={"OPENSSL_CONF": "/openssl.cnf"}) == "TLSv1.3\n"
+    port = str(INNER_PORT[stack.profile])
+    output = stack.run_client(_HANDSHAKE, port, maximum, files=files, environment={"OPENSSL_CONF": "/openssl.cnf"})
+    both: list[list[Any]] = json.loads(output)
+    return both
+
+
+@pytest.mark.parametrize("group", ["X25519MLKEM768", "X25519", "P-256"])
+def test_a_client_with_nothing_but_one_group_is_served(stack: Stack, ca_file: Path, tmp_path: Path, group: str) -> None:
+    assert _shake_hands(stack, ca_file, tmp_path, groups=group)[0][0] == "TLSv1.3"
+
+
+def test_a_client_without_tls_1_3_gets_forward_secrecy_and_aead(stack: Stack, ca_file: Path, tmp_path: Path) -> None:
+    version, suite, _ = _shake_hands(stack, ca_file, tmp_path, maximum="TLSv1_2")[0]
+    assert version == "TLSv1.2"
+    assert suite.startswith("ECDHE-")
+    assert suite.endswith(("GCM-SHA256", "GCM-SHA384", "CHACHA20-POLY1305"))
+
+
+@pytest.mark.parametrize("maximum", ["TLSv1_2", "TLSv1_3"])
+def test_a_client_that_comes_back_resumes(stack: Stack, ca_file: Path, tmp_path: Path, maximum: str) -> None:
+    assert [resumed for _, _, resumed in _shake_hands(stack, ca_file, tmp_path, maximum)] == [False, True]
+
+
+def test_a_modern_policy_with_hsts_is_two_settings(profile: str, new_stack: NewStack, ca_file: Path) -> None:
+    stack = new_stack(profile, TLS_POLICY="modern", HSTS="1")
+    stack.up()
+    target = target_of(stack, ca_file)
+    assert ask(target).headers["strict-transport-security"] == "max-age=63072000"
+    record = _offer(target, TLS_1_2, 0xC02F, 0xC02B)
+    assert (record[0], record[-1]) == (ALERT, PROTOCOL_VERSION)
 
 
 def _offer(target: Target, version: int, *suites: int) -> bytes:

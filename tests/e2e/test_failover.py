@@ -1,0 +1,106 @@
+"""Row 16 of the contract: replicas come and go under a steady rate of new connections."""
+
+import json
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import websocket
+from client import UPGRADE, Target, ask, target_of
+from docker.models.containers import Container
+from eventually import eventually
+from fixtures import Connect, NewStack
+from load import Steady
+from stack import Stack
+
+pytestmark = pytest.mark.profiles("nginx", "apache")
+
+HUNG_AFTER = 30  # seconds: proxy_read_timeout, ProxyTimeout
+
+
+def _server(ws: websocket.WebSocket) -> str:
+    ws.send("who are you?")
+    return str(json.loads(ws.recv())["server"])
+
+
+@pytest.fixture
+def stack(profile: str, new_stack: NewStack) -> Stack:
+    stack = new_stack(profile, APP="apps.whoami:handler")
+    stack.up("--scale=backend=2")
+    return stack
+
+
+@pytest.fixture
+def target(stack: Stack, ca_file: Path) -> Target:
+    return target_of(stack, ca_file)
+
+
+def _scale(stack: Stack, count: int) -> None:
+    outcome = stack.compose("up", "--wait", "--no-recreate", f"--scale=backend={count}")
+    assert outcome.code == 0, outcome.output
+
+
+def test_replicas_share_evenly(stack: Stack, target: Target) -> None:
+    _scale(stack, 3)
+    servers: Counter[str] = Counter()
+    with Steady(target, use=lambda ws: servers.update([_server(ws)])) as steady:
+        eventually(lambda: len(servers) == 3, 10, "all three are found")
+        servers.clear()
+        steady.wait_for(steady.count + 300)
+    assert steady.failures == []
+    share = sum(servers.values()) / 3
+    assert all(0.8 * share < count < 1.2 * share for count in servers.values()), servers
+
+
+def test_scaling_up_and_down_and_a_kill_fail_no_connect(stack: Stack, target: Target, connect: Connect) -> None:
+    opened = {ws: _server(ws) for ws in (connect(target) for _ in range(10))}
+    with Steady(target, use=_server) as steady:
+        for count in (4, 2):
+            _scale(stack, count)
+            steady.wait_for(steady.count + 50)
+        victim = stack.containers("backend")[0]
+        victim.kill()
+        steady.wait_for(steady.count + 50)
+    assert steady.failures == []
+    # The connections of the two that stayed all the time live on, but for those of the one that was killed.
+    left = {container.short_id for container in stack.containers("backend") if container.status == "running"}
+    kept = [ws for ws, server in opened.items() if server in left]
+    assert kept
+    assert all(_server(ws) == opened[ws] for ws in kept)
+
+
+def test_a_hung_replica_delays_but_fails_nobody(stack: Stack, target: Target, connect: Connect) -> None:
+    stack.containers("backend")[0].pause()
+
+    def seconds() -> float:
+        started = time.monotonic()
+        _server(connect(target, timeout=HUNG_AFTER + 10))
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(8) as pool:
+        delays = [each.result() for each in [pool.submit(seconds) for _ in range(8)]]
+    assert max(delays) < HUNG_AFTER + 5
+    assert min(delays) < 5  # the other replica serves at once
+
+
+def test_no_replica_is_a_503_at_once_and_service_is_back_in_two_seconds(stack: Stack, target: Target) -> None:
+    replicas = stack.containers("backend")
+    for replica in replicas:
+        replica.kill()
+    for _ in range(20):
+        started = time.monotonic()
+        answer = ask(target, headers=UPGRADE)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert time.monotonic() - started < 2
+    replicas[0].start()
+    eventually(lambda: _is_healthy(replicas[0]), 20, "the replica is ready")
+    ready = time.monotonic()
+    eventually(lambda: ask(target, headers=UPGRADE).status == 101, 5, "it is served again")
+    assert time.monotonic() - ready < 2
+
+
+def _is_healthy(container: Container) -> bool:
+    container.reload()
+    return bool(container.attrs["State"]["Health"]["Status"] == "healthy")

@@ -1,0 +1,66 @@
+"""A reload of a proxy: open websockets stay open, and every connect that is tried meanwhile succeeds."""
+
+import re
+from pathlib import Path
+
+import pytest
+import websocket
+from client import target_of
+from eventually import eventually
+from fixtures import Connect, NewStack
+from load import Steady
+from stack import REPOSITORY
+
+pytestmark = pytest.mark.profiles("nginx", "apache")
+
+RELOADS = 10
+
+
+def _works(ws: websocket.WebSocket) -> bool:
+    ws.send("tom")
+    return bool(ws.recv() == "ok")
+
+
+def test_ten_reloads_lose_nobody(profile: str, new_stack: NewStack, ca_file: Path, connect: Connect) -> None:
+    stack = new_stack(profile)
+    stack.up()
+    target = target_of(stack, ca_file)
+    opened = [connect(target) for _ in range(5)]
+    with Steady(target) as steady:
+        for _ in range(RELOADS):
+            before = steady.count
+            stack.run_in(profile, "reload")
+            opened.append(connect(target))
+            steady.wait_for(before + 10)
+    assert steady.failures == []
+    assert all(map(_works, opened))
+
+
+LITTLE_ROOM = """
+services:
+  apache:
+    volumes: ["{config}:/etc/apache2/httpd.conf:ro"]
+"""
+
+
+@pytest.mark.profiles("apache")
+def test_the_reload_that_would_leave_no_room_is_refused(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect, tmp_path: Path
+) -> None:
+    config, override = tmp_path / "httpd.conf", tmp_path / "little-room.yaml"
+    shipped = (REPOSITORY / "apache" / "httpd.conf").read_text()
+    config.write_text(re.sub(r"(?m)^ServerLimit .*", "ServerLimit 24", shipped))  # 22 are needed for new clients
+    override.write_text(LITTLE_ROOM.format(config=config))
+    stack = new_stack(profile, files=(REPOSITORY / "compose.yaml", override))
+    stack.up()
+    target = target_of(stack, ca_file)
+    opened = [connect(target) for _ in range(10)]
+    stack.run_in(profile, "reload")
+    eventually(lambda: "resuming normal operations" in stack.logs(profile).partition("Graceful")[2], 10, "it reloads")
+    opened.append(connect(target))
+
+    refused = stack.container().exec_run(["reload"])
+    assert refused.exit_code == 1
+    assert isinstance(refused.output, bytes)
+    assert re.fullmatch(rb"not reloaded: \d+ processes still have websockets, .*\n", refused.output)
+    assert all(map(_works, [*opened, connect(target)]))
