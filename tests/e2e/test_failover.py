@@ -4,11 +4,13 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
-from client import UPGRADE, Target, ask, target_of
+from client import TIMEOUT, UPGRADE, Target, ask, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import Connect, NewStack
@@ -44,14 +46,19 @@ def _scale(stack: Stack, count: int) -> None:
 
 def test_replicas_share_evenly(stack: Stack, target: Target) -> None:
     _scale(stack, 3)
-    servers: Counter[str] = Counter()
-    with Steady(target, use=lambda ws: servers.update([_server(ws)])) as steady:
-        eventually(lambda: len(servers) == 3, 10, "all three are found")
-        servers.clear()
-        steady.wait_for(steady.count + 300)
-    assert steady.failures == []
-    share = sum(servers.values()) / 3
-    assert all(0.8 * share < count < 1.2 * share for count in servers.values()), servers
+
+    def server(_: int) -> str:
+        options: dict[str, Any] = {"sslopt": {"context": context}, "timeout": TIMEOUT, "suppress_origin": True}
+        with closing(websocket.create_connection(target.url, **options)) as ws:
+            return _server(ws)
+
+    context = target.context()
+    eventually(lambda: len({server(0) for _ in range(10)}) == 3, 10, "all three are found")
+    # httpd chooses by chance (Docker's DNS shuffles): so many that a fifth is more than four standard deviations.
+    with ThreadPoolExecutor(4) as pool:
+        servers = Counter(pool.map(server, range(900)))
+    assert sorted(servers.values())[0] > 240, servers
+    assert sorted(servers.values())[-1] < 360, servers
 
 
 def test_scaling_up_and_down_and_a_kill_fail_no_connect(stack: Stack, target: Target, connect: Connect) -> None:
@@ -71,6 +78,7 @@ def test_scaling_up_and_down_and_a_kill_fail_no_connect(stack: Stack, target: Ta
     assert all(_server(ws) == opened[ws] for ws in kept)
 
 
+@pytest.mark.profiles("nginx")
 def test_a_hung_replica_delays_but_fails_nobody(stack: Stack, target: Target, connect: Connect) -> None:
     stack.containers("backend")[0].pause()
 
@@ -83,6 +91,20 @@ def test_a_hung_replica_delays_but_fails_nobody(stack: Stack, target: Target, co
         delays = [each.result() for each in [pool.submit(seconds) for _ in range(8)]]
     assert max(delays) < HUNG_AFTER + 5
     assert min(delays) < 5  # the other replica serves at once
+
+
+@pytest.mark.profiles("apache")
+def test_a_hung_replica_is_a_503_after_5_s_and_the_next_try_may_get_the_other(stack: Stack, target: Target) -> None:
+    # httpd cannot ask another replica for what it has sent to one: httpd.conf says why.
+    stack.containers("backend")[0].pause()
+
+    def answer() -> tuple[int, bool]:
+        started = time.monotonic()
+        return ask(target, headers=UPGRADE).status, time.monotonic() - started < 7
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = Counter(each.result() for each in [pool.submit(answer) for _ in range(24)])
+    assert set(answers) == {(101, True), (503, True)}
 
 
 def test_no_replica_is_a_503_at_once_and_service_is_back_in_two_seconds(stack: Stack, target: Target) -> None:

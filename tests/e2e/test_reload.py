@@ -56,7 +56,9 @@ def test_the_reload_that_would_leave_no_room_is_refused(
     target = target_of(stack, ca_file)
     opened = [connect(target) for _ in range(10)]
     stack.run_in(profile, "reload")
-    eventually(lambda: "resuming normal operations" in stack.logs(profile).partition("Graceful")[2], 10, "it reloads")
+    eventually(
+        lambda: "resuming normal operations" in stack.logs(profile).partition("graceful restart")[2], 10, "it reloads"
+    )
     opened.append(connect(target))
 
     refused = stack.container().exec_run(["reload"])
