@@ -48,7 +48,7 @@ def judge() -> str:
     base = "debian:bullseye-slim"
     subprocess.run([REPOSITORY / "tools" / "engine", base], check=True)
     image = "wss-autobahn"
-    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent], check=True)
+    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent / "autobahn"], check=True)
     return image
 
 

@@ -1,7 +1,9 @@
 """One JSON line for each request of a proxy: nothing that a client sends can break it, and no token gets into it."""
 
+import http.client
 import json
 import secrets
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -32,6 +34,33 @@ def test_no_client_can_break_a_line(stack: Stack, target: Target, value: str) ->
     assert answer.status in (400, 404)
     if answer.status == 404:
         assert _logged(stack, path)["status"] == 404
+
+
+def test_no_byte_in_any_header_breaks_a_line(stack: Stack, target: Target) -> None:
+    mark = secrets.token_hex(8)
+    values = ["".join(map(chr, range(start, start + 16))) for start in range(0, 256, 16)]
+    fields = ["User-Agent", "Referer", "Cookie", "Upgrade", "Connection", "Origin", "X-Request-ID", "Sec-WebSocket-Key"]
+    for value in values:
+        for field in fields:
+            # What is no header at all is hung up on; what is one is answered.
+            with suppress(OSError, http.client.HTTPException, UnicodeDecodeError):
+                ask(target, path=f"/{mark}", headers={field: f"{mark}{value}"})
+        with suppress(OSError, http.client.HTTPException, UnicodeDecodeError):
+            ask(target, path=f"/{mark}{value}")
+    lines = stack.container().logs(stderr=False).splitlines()
+    marked = [line for line in lines if mark.encode() in line]
+    assert len(marked) > len(fields)
+    # Text, and JSON, each of them.
+    assert all(isinstance(json.loads(line.decode()), dict) for line in lines)
+
+
+def test_both_proxies_log_the_same_keys(stack: Stack, target: Target) -> None:
+    path = f"/{secrets.token_hex(8)}"
+    ask(target, path=path)
+    assert list(_logged(stack, path)) == [
+        *("time", "id", "client", "host", "method", "path", "protocol", "status", "milliseconds", "bytes_out"),
+        *("bytes_in", "tls", "cipher", "group", "upstream", "upstream_status", "agent"),
+    ]
 
 
 def test_a_token_in_the_query_is_not_logged(stack: Stack, target: Target) -> None:

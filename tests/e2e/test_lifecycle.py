@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import websocket
 from client import target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
+from load import Steady
 from stack import Outcome, Stack
 from websocket import ABNF
 
 CLIENTS = 5
+MANY = 200
 GOING_AWAY = 1001
 
 
@@ -47,6 +50,32 @@ def test_a_stop_says_1001_to_every_client_and_ends_with_0(
     running = services - {"certs", "check"}
     exit_codes = _exit_codes(stack, since=before)
     assert {service: exit_codes[service] for service in running} == dict.fromkeys(running, 0)
+
+
+def test_a_stop_under_load_says_1001_to_every_client_and_ends_with_0(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
+    stack = new_stack(profile, APP="apps.echo:handler")
+    stack.up()
+    target = target_of(stack, ca_file)
+    clients = [connect(target) for _ in range(MANY)]
+    before = int(time.time())
+    with Steady(target), ThreadPoolExecutor(MANY) as pool:  # new ones come, too, as long as there is somebody
+        codes = [pool.submit(_talk_until_closed, client) for client in clients]
+        outcome = stack.compose("stop")
+    assert outcome.code == 0, outcome.output
+    assert [code.result() for code in codes] == [GOING_AWAY] * MANY
+    assert set(_exit_codes(stack, since=before).values()) == {0}
+
+
+def _talk_until_closed(ws: websocket.WebSocket) -> int:
+    """Send and receive messages until a close frame comes; return its code."""
+    while True:
+        with suppress(OSError):  # the frame that says why is still there to be read
+            ws.send("tom")
+        opcode, frame = ws.recv_data_frame(control_frame=True)
+        if opcode == ABNF.OPCODE_CLOSE:
+            return int.from_bytes(frame.data[:2], "big")
 
 
 def _close_code(ws: websocket.WebSocket) -> int:

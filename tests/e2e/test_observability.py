@@ -2,7 +2,8 @@
 
 import json
 
-from client import Target
+import pytest
+from client import Target, ask
 from eventually import eventually
 from fixtures import Connect
 from stack import Stack
@@ -21,6 +22,14 @@ def test_status_tells_workers_and_connections(stack: Stack, target: Target, conn
     workers, connections = (table.splitlines() for table in shown.split("\n\n"))
     assert workers[1].split()[:3] == ["1", str(seen["process"]), "serving"]
     assert any(line.split()[2:4] == [seen["client"], target.path] for line in connections[1:])
+
+
+@pytest.mark.profiles("nginx", "apache")
+def test_a_proxy_tells_how_busy_it_is_and_only_from_inside(stack: Stack, target: Target) -> None:
+    words = {"nginx": "Active connections: ", "apache": "BusyWorkers: "}
+    assert words[stack.profile] in stack.run_in(stack.profile, "status")
+    assert ask(target, path="/server-status").status == 404
+    assert ask(target, path="/", headers={"Host": "127.0.0.1:8080"}).status == 421
 
 
 def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Connect) -> None:
