@@ -5,7 +5,7 @@ import json
 import pytest
 from client import Target, ask
 from eventually import eventually
-from fixtures import Connect
+from fixtures import Connect, NewStack
 from stack import Stack
 
 READ_METRICS = """
@@ -40,3 +40,14 @@ def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Conne
     before = opened()
     connect(target)
     eventually(lambda: opened() == before + 1, 5, "one more connection is counted")
+
+
+def test_the_health_check_fails_where_nobody_serves(profile: str, new_stack: NewStack) -> None:
+    stack = new_stack(profile)
+    stack.up()
+    container = stack.container()
+    check = ["timeout", "5", *container.attrs["Config"]["Healthcheck"]["Test"][1:]]
+    assert container.exec_run(check).exit_code == 0
+    # All but the first process, which only supervises: in the proxies and in the backend alike.
+    container.exec_run(["bash", "-c", "kill -STOP -1"])
+    assert container.exec_run(check).exit_code != 0
