@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,18 @@ def test_it_counts_what_went_both_ways(start: Start) -> None:
     assert (line["messages_in"], line["bytes_in"], line["messages_out"], line["bytes_out"]) == (2, 8, 2, 8)
     assert (line["client"], line["path"]) == ("127.0.0.1", "/wss") or line["client"] == "::1"
     assert "secret" not in server.lines[-1]
+
+
+def test_pongs_are_no_messages(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "pinging.py").write_text(
+        "async def handler(connection):\n    await (await connection.ping())\n    await connection.send('ponged')\n"
+    )
+    server = start(APP="pinging:handler", PYTHONPATH=str(tmp_path))
+    ws = connect(server)
+    assert ws.recv() == "ponged"
+    leave(ws)
+    line = logged(server)
+    assert (line["messages_in"], line["bytes_in"], line["messages_out"]) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
