@@ -18,8 +18,8 @@ from wss.strict import StrictConnection
 
 log = logging.getLogger("wss.connection")
 
-# Bytes that a broadcast, which waits for nobody, may pile up for one client before it is cut.
-MOST_UNREAD = 4 * 1024 * 1024
+# A broadcast waits for nobody: so many times WRITE_LIMIT may pile up for one client before it is cut.
+PATIENCE = 64
 
 
 class Connection(StrictConnection):
@@ -54,6 +54,7 @@ class Connection(StrictConnection):
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
         self.traffic = Traffic()
+        self._most_unread = PATIENCE * settings.write_limit
         self._reads = 0
         self._until_timed = random.randint(1, TIMED)  # noqa: S311  # a sample, not a secret
         self._timed: tuple[int, float] | None = None  # number and arrival of the message that is timed
@@ -138,8 +139,8 @@ class Connection(StrictConnection):
         """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
         if not self.is_open:
             return
-        if self.unread + sum(map(len, self._held)) > MOST_UNREAD:
-            self.cut(f"has {MOST_UNREAD} bytes unread")
+        if self.unread + sum(map(len, self._held)) > self._most_unread:
+            self.cut(f"has {self._most_unread} bytes unread")
         elif self._fragmented_sends:
             self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
         else:

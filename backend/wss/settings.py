@@ -56,6 +56,8 @@ class Settings:
     """Seconds that a client has to answer one."""
     stop_spread: float
     """Seconds over which the close frames of a stop are spread."""
+    write_limit: int
+    """Bytes that may wait for a client to read them before its handler has to wait too."""
     slow_reader_timeout: float
     """Seconds that a client may leave unread what is sent to it."""
     log_format: str
@@ -108,6 +110,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         handshake_timeout=read("HANDSHAKE_TIMEOUT", "10", values.seconds),
         ping_interval=read("PING_INTERVAL", "20", values.seconds),
         ping_timeout=read("PING_TIMEOUT", "20", values.seconds),
+        write_limit=read("WRITE_LIMIT", "64K", values.size),
         slow_reader_timeout=read("SLOW_READER_TIMEOUT", "30", values.seconds),
         log_format=read("LOG_FORMAT", "auto", values.log_format),
         workers=read("WORKERS", "1", values.processes),

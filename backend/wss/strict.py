@@ -16,8 +16,6 @@ log = logging.getLogger("wss.connection")
 CLOSE_TIMEOUT = 5.0
 # Messages that may wait for the handler; then nothing more is read from the client.
 MOST_WAITING = 16
-# Bytes that may wait for a client to read them before its handler has to wait too.
-WRITE_LIMIT = 65536
 
 _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 _CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
@@ -36,7 +34,7 @@ class StrictConnection(ServerConnection):
             ping_timeout=None,
             close_timeout=CLOSE_TIMEOUT,
             max_queue=MOST_WAITING,
-            write_limit=WRITE_LIMIT,
+            write_limit=settings.write_limit,
             max_message_size=settings.max_message,
             max_frame_size=settings.max_message,
             **options,

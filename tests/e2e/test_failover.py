@@ -123,6 +123,16 @@ def test_no_replica_is_a_503_at_once_and_service_is_back_in_two_seconds(stack: S
     assert time.monotonic() - ready < 2
 
 
+def test_a_redeploy_of_all_replicas_fails_nobody_but_with_503(stack: Stack, target: Target) -> None:
+    with Steady(target, use=_server) as steady:
+        outcome = stack.compose("up", "--wait", "--force-recreate", "--no-deps", "--scale=backend=2", "backend")
+        assert outcome.code == 0, outcome.output
+        ready = steady.count
+        steady.wait_for(ready + 50)
+    # While none is ready, and for a moment after it: what else there is to be said, 1001 says to the open ones.
+    assert all("503" in failure or "1001" in failure for failure in steady.failures), steady.failures
+
+
 def _is_healthy(container: Container) -> bool:
     container.reload()
     return bool(container.attrs["State"]["Health"]["Status"] == "healthy")

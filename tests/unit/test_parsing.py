@@ -25,7 +25,8 @@ SETTINGS = (
         "ORIGINS",
     ),
     *("PING_INTERVAL", "PING_TIMEOUT", "PORT", "SLOW_READER_TIMEOUT", "STOP_SPREAD", "SUBPROTOCOLS", "TRUSTED_PROXIES"),
-    *("WORKERS", "WS_PATHS"),
+    *("HSTS", "LOG_FORMAT", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_HANDSHAKES_PER_ADDRESS", "MAX_HEADER", "METRICS_PORT"),
+    *("TLS_POLICY", "WORKERS", "WRITE_LIMIT", "WS_PATHS"),
 )
 HEADERS = (
     *("Host", "Upgrade", "Connection", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"),
