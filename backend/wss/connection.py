@@ -1,5 +1,6 @@
 """The open websocket as handlers know it; it counts what goes through, and tells how it went."""
 
+import asyncio
 import logging
 import random
 import time
@@ -9,12 +10,12 @@ from typing import Any
 
 from picows import WSFrame, WSMsgType, WSTransport
 from picows.websockets import Request, Response, Server
-from picows.websockets.asyncio.negotiation import configure_permessage_deflate
 
 from wss.address import Crowd, readable
+from wss.deflate import Deflate
 from wss.metrics import TIMED, Metrics, Traffic
 from wss.settings import Settings
-from wss.strict import StrictConnection
+from wss.strict import CLOSE_TIMEOUT, StrictConnection
 
 log = logging.getLogger("wss.connection")
 
@@ -37,7 +38,8 @@ class Connection(StrictConnection):
         client: str,
         accepted: float,
     ) -> None:
-        self._deflate = configure_permessage_deflate(response, "deflate")
+        compression = response.headers.get("Sec-WebSocket-Extensions")
+        self._deflate = Deflate(compression, settings.max_message) if compression else None
         super().__init__(
             server,
             request=request,
@@ -124,6 +126,20 @@ class Connection(StrictConnection):
             for fragment in fragments:
                 self._count_sent(fragment, messages=0)
                 yield fragment
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame and wait for the client's; cut the connection where none comes in time."""
+        if self._fragmented_sends:
+            await super().close(code, reason)  # nothing can be said any more: with 1011
+            return
+        # Not picows': it takes whole messages that wait for a slow client for fragments, too, and drops them.
+        self.ws_transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self.wait_closed()
+        except TimeoutError:
+            self.ws_transport.disconnect(graceful=False)
+            await self.wait_closed()
 
     async def _send_in_fragments(self, sending: Awaitable[None]) -> None:
         self._fragmented_sends += 1

@@ -65,7 +65,7 @@ class Gate(asyncio.BufferedProtocol):
         self._arrival = arrived
         self._limits = limits
         self._refused = refused
-        # One more than the longest head that is let through: what fills it is too long.
+        # As long as the longest head that is let through: what fills it without an end is too long.
         self._buffer = bytearray(limits.head + len(_END))
         self._size = 0
 

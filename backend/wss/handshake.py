@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from multidict import CIMultiDict
 from picows.websockets import Request, Response
 
+from wss import deflate
 from wss.address import remove_claims
 from wss.settings import Settings
 
@@ -84,10 +85,11 @@ class Handshake:
         # RFC 6455 section 4.2.2: at most one, and one that was offered; our order counts.
         if chosen := next((name for name in self._subprotocols if name in offered), None):
             agreed["Sec-WebSocket-Protocol"] = chosen
-        extensions = {token.partition(";")[0].strip() for token in _tokens(request.headers, "Sec-WebSocket-Extensions")}
-        if self._compression and "permessage-deflate" in extensions:
-            # Without parameters: each side keeps its context and a window of 32 KiB (RFC 7692 section 7.1).
-            agreed["Sec-WebSocket-Extensions"] = "permessage-deflate"
+        offers = (
+            offer for field in request.headers.getall("Sec-WebSocket-Extensions", []) for offer in field.split(",")
+        )
+        if self._compression and (compression := deflate.answer_to(offers)):
+            agreed["Sec-WebSocket-Extensions"] = compression
         return agreed
 
     def _check_host(self, headers: CIMultiDict[str]) -> Refusal | None:

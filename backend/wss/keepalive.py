@@ -21,6 +21,8 @@ class Pinged(Protocol):
 
     @property
     def is_open(self) -> bool: ...
+    @property
+    def is_read(self) -> bool: ...
     def send_keepalive(self) -> None: ...
     def give_up(self) -> None: ...
 
@@ -50,7 +52,8 @@ class Keepalive:
         while True:
             now = time.monotonic()
             for connection, ping in _take(self._answers, now):
-                if connection.heard < ping:
+                # Where the handler is behind, the answer may be there and not be read yet.
+                if connection.heard < ping and connection.is_read:
                     connection.give_up()
             for connection, ping in _take(self._pings, now):
                 connection.pings = ping

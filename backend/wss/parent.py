@@ -49,6 +49,7 @@ class Parent:
         self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
         # The number of each; those that were replaced and still drain, too.
         self._workers: dict[Process, int] = {}
+        self._numbers: set[int] = set()  # those that are taken, by workers that are being started, too
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
@@ -82,6 +83,10 @@ class Parent:
             if new is None:
                 log.error("no new worker could start: the old ones go on")
                 return
+            if self._current[sock] is not old:  # it ended by itself meanwhile, and has a successor
+                with suppress(ProcessLookupError):
+                    new.terminate()
+                continue
             self._current[sock] = new
             with suppress(ProcessLookupError):
                 old.send_signal(signal.SIGHUP)
@@ -138,7 +143,8 @@ class Parent:
         if self._stopping.is_set():
             return None
         ready, tell = os.pipe()
-        number = next(number for number in itertools.count(1) if number not in self._workers.values())
+        number = next(number for number in itertools.count(1) if number not in self._numbers)
+        self._numbers.add(number)
         environment = {
             **os.environ,
             "RUN_DIR": str(self._run_dir),
@@ -147,14 +153,21 @@ class Parent:
             "WSS_READY_FD": str(tell),
             "WSS_SOCKET_FD": str(sock.fileno()),
         }
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "wss.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            env=environment,
-            pass_fds=[tell, sock.fileno()],
-        )
-        os.close(tell)
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "wss.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                env=environment,
+                pass_fds=[tell, sock.fileno()],
+            )
+        except OSError as error:  # no more processes, or no more files: the workers that run go on
+            log.error("cannot start a worker: %s", error)
+            os.close(ready)
+            self._numbers.discard(number)
+            return None
+        finally:
+            os.close(tell)
         self._workers[worker] = number
         if self._stopping.is_set():
             with suppress(ProcessLookupError):
@@ -166,7 +179,10 @@ class Parent:
         return None
 
     def _forget(self, worker: Process) -> None:
-        number = self._workers.pop(worker)
+        number = self._workers.pop(worker, None)
+        if number is None:
+            return
+        self._numbers.discard(number)
         metrics.forget(self._run_dir, number)
         status.socket_path(self._run_dir, number).unlink(missing_ok=True)
 

@@ -26,6 +26,8 @@ log = logging.getLogger("wss.server")
 _picows_log = logging.getLogger("wss.picows")
 _picows_log.setLevel(logging.CRITICAL)
 
+# Bytes: what is longer, picows would not answer but drop.
+_LONGEST_HEAD = 16 * 1024 - 1
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 
@@ -58,7 +60,7 @@ class WebSocketServer:
             sock=sock,
             tls=tls,
             domain=self._settings.domain,
-            limits=Limits(self._settings.max_header, self._settings.handshake_timeout),
+            limits=Limits(min(self._settings.max_header, _LONGEST_HEAD), self._settings.handshake_timeout),
             refused=self._metrics.refused,
         )
         self._listener = cast(Listener, listener)
@@ -82,6 +84,7 @@ class WebSocketServer:
         """
         self._draining = True
         self._listener.close()
+        await asyncio.sleep(0)  # those that were opened at this very moment have their handlers then
         try:
             async with asyncio.timeout(patience):
                 await self._close_all(code, reason)

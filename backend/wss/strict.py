@@ -47,6 +47,7 @@ class StrictConnection(ServerConnection):
         self._owed_pong: bytes | None = None
         self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         self._pinged = self._round_trip = 0.0
+        self._closing = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
@@ -59,10 +60,12 @@ class StrictConnection(ServerConnection):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.heard = self.pings
+        if self._closing:
+            return  # what was read together with the frame that ended it
         kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
         # RFC 6455 section 5.2: no extension of ours gives them a meaning, but RSV1 on a compressed message.
         if frame.rsv2 or frame.rsv3 or (frame.rsv1 and kind & _CONTROL):
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+            raise self._violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if kind == _PING:
             self._answer_ping(transport, frame)
         elif kind == _PONG and frame.get_payload_as_bytes() == _KEEPALIVE:
@@ -82,7 +85,7 @@ class StrictConnection(ServerConnection):
         # Empty ones too: their number alone can fill the memory.
         self._fragments += 1
         if self._fragments > self._most_fragments:
-            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._most_fragments} fragments")
+            raise self._violation(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._most_fragments} fragments")
 
     def _answer_ping(self, transport: WSTransport, frame: WSFrame) -> None:
         # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer. A client that pings and does not
@@ -100,8 +103,13 @@ class StrictConnection(ServerConnection):
         elif _may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
             transport.send_close(frame.get_close_code(), frame.get_close_message())
         else:
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no such close code")
+            raise self._violation(WSCloseCode.PROTOCOL_ERROR, "no such close code")
+        self._closing = True
         transport.disconnect()
+
+    def _violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
+        self._closing = True
+        return WSProtocolError(code, what)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -130,6 +138,11 @@ class StrictConnection(ServerConnection):
     def unread(self) -> int:
         """Bytes that wait for the client to read them."""
         return int(self.ws_transport.underlying_transport.get_write_buffer_size())
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what the client sends is read now, and not left until the handler has caught up."""
+        return bool(self.ws_transport.underlying_transport.is_reading())
 
     def send_keepalive(self) -> None:
         self._pinged = time.monotonic()

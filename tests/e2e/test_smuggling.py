@@ -50,6 +50,8 @@ def test_a_request_of_two_minds_is_refused(target: Target, lines: list[str], sta
         pytest.param("GET {path}" + "x" * 20000 + " HTTP/1.1", {414, 431}, id="a path of 20 KB"),
         pytest.param("GET {path}/../wss HTTP/1.1 HTTP/1.1", {400}, id="two versions"),
         pytest.param("GET /%00{path} HTTP/1.1", {400, 404}, id="a zero byte"),
+        pytest.param("GET /{path} HTTP/1.1", {404}, id="two slashes"),
+        pytest.param("GET /%77ss HTTP/1.1", {404}, id="an escaped path"),
     ],
 )
 def test_a_strange_request_line_is_refused(target: Target, request_line: str, statuses: set[int]) -> None:

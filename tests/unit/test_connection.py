@@ -3,6 +3,7 @@
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -37,9 +38,9 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 class Client:
     """A websocket opened by hand, to send what no library would."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, extra: bytes = b"") -> None:
         self.socket = socket.create_connection(("localhost", server.port), TIMEOUT)
-        self.socket.sendall(HANDSHAKE)
+        self.socket.sendall(HANDSHAKE.removesuffix(b"\r\n") + extra + b"\r\n")
         self.stream = self.socket.makefile("rb")
         while self.stream.readline() != b"\r\n":
             pass
@@ -69,8 +70,8 @@ def clients() -> Iterator[ExitStack]:
         yield opened
 
 
-def connect(server: Server, clients: ExitStack) -> Client:
-    client = Client(server)
+def connect(server: Server, clients: ExitStack, extra: bytes = b"") -> Client:
+    client = Client(server, extra)
     clients.callback(client.socket.close)
     clients.callback(client.stream.close)
     return client
@@ -184,6 +185,83 @@ def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, c
     assert dead.receive()[0] == PING
     assert dead.close_code() == 1011
     server.wait_for(r"(\"seconds\": 0\.6\d*, )")
+
+
+def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\nasync def handler(connection):\n    async for message in connection:\n"
+        "        await asyncio.sleep(0.1)\n        await connection.send(message)\n"
+    )
+    server = start(APP="slow:handler", PYTHONPATH=str(tmp_path), PING_INTERVAL="0.2", PING_TIMEOUT="0.2")
+    client = connect(server, clients)
+    client.send(*(frame(TEXT, str(number).encode()) for number in range(30)))
+    received: list[tuple[int, bytes]] = []
+    while len(received) < 30:
+        opcode, payload = client.receive()
+        if opcode == PING:
+            client.send(frame(PONG, payload))
+        else:
+            received.append((opcode, payload))
+    assert received == [(TEXT, str(number).encode()) for number in range(30)]
+
+
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+COMPRESSED = 4  # RSV1
+
+
+def deflated(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="a message over the limit"),
+        pytest.param(
+            [
+                frame(BINARY, deflated(bytes(65536)) + b"\0\0\xff\xff", fin=False, rsv=COMPRESSED),
+                frame(CONTINUATION, deflated(bytes(10_000_000))),
+            ],
+            id="the rest of one that is as large as may be",
+        ),
+        pytest.param([frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many that are as large"),
+    ],
+)
+def test_what_inflates_too_much_is_refused(start: Start, clients: ExitStack, frames: list[bytes]) -> None:
+    server = start(COMPRESSION="on", MAX_MESSAGE="64K")
+    client = connect(server, clients, DEFLATE)
+    before = server.worker_memory()
+    client.send(*frames)
+    while (received := client.receive())[0] != CLOSE:
+        pass
+    assert received[1][:2] == code(1009)
+    assert server.worker_memory() - before < 8 * 1024 * 1024
+
+
+def test_as_large_as_may_be_is_taken_compressed_too(start: Start, clients: ExitStack) -> None:
+    server = start(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
+    client = connect(server, clients, DEFLATE)
+    for _ in range(3):
+        client.send(frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED))
+        opcode, payload = client.receive()
+        assert opcode == BINARY
+        assert len(payload) < 200
+
+
+def test_a_stop_reaches_a_client_that_is_behind(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+    (tmp_path / "pushing.py").write_text(
+        "async def handler(connection):\n    async for _ in connection:\n"
+        "        await connection.send(bytes(8_000_000))\n"
+    )
+    server = start(APP="pushing:handler", PYTHONPATH=str(tmp_path))
+    client = connect(server, clients)
+    client.send(frame(TEXT, b"go"))
+    assert client.stream.peek(1)
+    server.process.terminate()
+    server.wait_for("(stopping: closing 1 connections)")
+    assert client.receive() == (BINARY, bytes(8_000_000))
+    assert client.close_code() == 1001
 
 
 BROADCASTER = """

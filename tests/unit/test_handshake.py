@@ -159,6 +159,16 @@ def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, ch
         ("on", "permessage-deflate; client_max_window_bits", "permessage-deflate"),
         ("on", "x-other, permessage-deflate", "permessage-deflate"),
         ("on", "x-permessage-deflate", None),
+        # RFC 7692 section 5: an offer is met in all that it asks of us, or declined, and the next one counts.
+        ("on", "permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10"),
+        (
+            "on",
+            "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover",
+        ),
+        ("on", "permessage-deflate; server_max_window_bits=8", None),
+        ("on", "permessage-deflate; server_max_window_bits=10; server_max_window_bits=11", None),
+        ("on", "permessage-deflate; bogus=1, permessage-deflate", "permessage-deflate"),
     ],
 )
 def test_compression_is_agreed_to_where_it_is_on(setting: str, offered: str, agreed: str | None) -> None:

@@ -70,12 +70,13 @@ def test_what_a_worker_counted_outlives_it_but_not_what_it_held(start: Start, co
 
 
 def test_the_workers_are_added_up(start: Start, connect: Connect) -> None:
-    server = start(WORKERS="2")
-    server.wait_for("(serving)")
+    server = start(WORKERS="4")
+    for _ in range(3):
+        server.wait_for("(serving)")
     for _ in range(20):
         connect(server)
     eventually(lambda: metrics(server)["wss_connections_open"] == 20)
-    assert metrics(server)["wss_workers"] == 2
+    assert metrics(server)["wss_workers"] == 4
 
 
 def test_a_rolling_replacement_ends_with_as_many_workers(start: Start, connect: Connect) -> None:
