@@ -68,6 +68,18 @@ def test_a_stop_under_load_says_1001_to_every_client_and_ends_with_0(
     assert set(_exit_codes(stack, since=before).values()) == {0}
 
 
+@pytest.mark.profiles("nginx", "apache")
+def test_a_proxy_alone_ends_in_time_whoever_is_connected(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
+    stack = new_stack(profile)
+    stack.up()
+    connect(target_of(stack, ca_file))
+    before = int(time.time())
+    assert stack.compose("stop", profile).code == 0
+    assert _exit_codes(stack, since=before) == {profile: 0}
+
+
 def _talk_until_closed(ws: websocket.WebSocket) -> int:
     """Send and receive messages until a close frame comes; return its code."""
     while True:
