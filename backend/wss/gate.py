@@ -18,12 +18,14 @@ _END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Arrival:
     """A connection that was accepted: its peer's address, and when that was, by the loop's clock."""
 
     peer: str
     time: float
+    decided: bool = False
+    """Whether its request was good enough to be decided on."""
 
 
 # Whose request is decided on at this moment: picows tells only the request.
@@ -122,6 +124,8 @@ class Gate(asyncio.BufferedProtocol):
             protocol.buffer_updated(size)
             rest = rest[size:]
         arrival.reset(token)
+        if not self._arrival.decided:
+            self._refused("malformed")  # picows has answered it
 
     def _refuse(self, reason: str, status: HTTPStatus, text: str, *fields: str) -> None:
         self._refused(reason)

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,8 @@ log = logging.getLogger("wss.listener")
 
 # Seconds that a client has to answer the end of TLS (close_notify) before TCP is closed; many never do.
 CLOSE_NOTIFY_TIMEOUT = 1.0
+# Seconds that a client which speaks plain http has to read its answer.
+LINGER = 2.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
 BACKLOG = 4096
 
@@ -158,25 +161,29 @@ class Listener:
         protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(
             Gate, self._protocol_factory, arrived, self._limits, self._refused
         )
+        misdirected = handed_over = False
         try:
             if self._tls is None:
+                handed_over = True
                 await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection)
                 return
             async with asyncio.timeout(self._limits.timeout):
                 if client_hello := await self._client_hello(connection, arrived.peer):
-                    protocol_factory = self._misdirect(client_hello, arrived.peer) or protocol_factory
+                    if misdirected := self._is_misdirected(client_hello, arrived.peer):
+                        protocol_factory = partial(_Misdirected, self._limits.timeout)
+                    handed_over = True
                     await self._start_tls(self._tls, protocol_factory, connection, client_hello)
-                    return
         except TimeoutError:
             self._refused("timeout")
             log.info("%s did not finish the TLS handshake in %.0f s", arrived.peer, self._limits.timeout)
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
-            self._refused("tls")
+            if not misdirected:  # that is counted already
+                self._refused("tls")
             log.info("connection from %s failed before it was open: %s", arrived.peer, error or type(error).__name__)
-        except asyncio.CancelledError:
-            connection.close()
-            raise
-        connection.close()
+        finally:
+            # A transport closes its socket itself, some time later: its descriptor must not be another client's then.
+            if not handed_over:
+                connection.close()
 
     async def _client_hello(self, connection: socket.socket, peer: str) -> bytes:
         """Return the first TLS record, unconsumed; or answer what is no TLS, and return nothing."""
@@ -187,19 +194,20 @@ class Listener:
             return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
         self._refused("no_tls")
         log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
-        connection.send(_PLAIN_HTTP_ANSWER)
-        connection.shutdown(socket.SHUT_WR)
-        await self._drain(connection)
+        with suppress(OSError):  # also TimeoutError: it got its answer, or does not want it
+            connection.send(_PLAIN_HTTP_ANSWER)
+            connection.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(LINGER):
+                await self._drain(connection)
         return b""
 
-    def _misdirect(self, client_hello: bytes, peer: str) -> Callable[[], asyncio.BaseProtocol] | None:
-        """Return what serves a client that asked for a server name which is not ours, or None where it is."""
+    def _is_misdirected(self, client_hello: bytes, peer: str) -> bool:
         name = server_name(client_hello)
         if name is None or name in self._domain:
-            return None
+            return False
         self._refused("host")
         log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
-        return partial(_Misdirected, self._limits.timeout)
+        return True
 
     async def _start_tls(
         self,

@@ -117,10 +117,12 @@ class WebSocketServer:
             return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
 
     def _decide(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
+        arrived = arrival.get()
+        arrived.decided = True
         request = Request.from_picows(upgrade)
         full = len(self._sessions.handlers) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
-        client = believed_address(arrival.get().peer, request.headers, self._settings.trusted_proxies)
+        client = believed_address(arrived.peer, request.headers, self._settings.trusted_proxies)
         refused = refused or self._check_crowd(client)
         if refused:
             if refused.reason:
@@ -137,7 +139,7 @@ class WebSocketServer:
             request,
             response,
             client=client,
-            accepted=arrival.get().time,
+            accepted=arrived.time,
         )
         self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)

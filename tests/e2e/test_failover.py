@@ -14,7 +14,7 @@ from client import TIMEOUT, UPGRADE, Target, ask, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import Connect, NewStack
-from load import Steady
+from load import THREADS, Steady
 from stack import Stack
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
@@ -127,9 +127,11 @@ def test_a_redeploy_of_all_replicas_fails_nobody_but_with_503(stack: Stack, targ
     with Steady(target, use=_server) as steady:
         outcome = stack.compose("up", "--wait", "--force-recreate", "--no-deps", "--scale=backend=2", "backend")
         assert outcome.code == 0, outcome.output
-        ready = steady.count
-        steady.wait_for(ready + 50)
-    # While none is ready, and for a moment after it: what else there is to be said, 1001 says to the open ones.
+        eventually(lambda: ask(target, headers=UPGRADE).status == 101, 2, "it is served again")
+        before = len(steady.failures)
+        steady.wait_for(steady.count + 50)
+        assert len(steady.failures) - before <= THREADS, steady.failures  # those that were on their way
+    # While none is ready: 503 to those that connect, 1001 to those that are connected.
     assert all("503" in failure or "1001" in failure for failure in steady.failures), steady.failures
 
 

@@ -1,5 +1,6 @@
 """The open websocket against clients that break the protocol, or that take and never give (rows 9, 10 and 13)."""
 
+import os
 import socket
 import struct
 import time
@@ -188,21 +189,32 @@ def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, c
 
 
 def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     (tmp_path / "slow.py").write_text(
-        "import asyncio\nasync def handler(connection):\n    async for message in connection:\n"
-        "        await asyncio.sleep(0.1)\n        await connection.send(message)\n"
+        "import asyncio, pathlib\n"
+        "async def handler(connection):\n"
+        f"    await asyncio.to_thread(pathlib.Path({str(gate)!r}).read_bytes)\n"  # until it is opened below
+        "    async for message in connection:\n"
+        "        await connection.send(message)\n"
     )
     server = start(APP="slow:handler", PYTHONPATH=str(tmp_path), PING_INTERVAL="0.2", PING_TIMEOUT="0.2")
     client = connect(server, clients)
-    client.send(*(frame(TEXT, str(number).encode()) for number in range(30)))
+    messages = [(TEXT, str(number).encode()) for number in range(30)]
+    client.send(*(frame(*message) for message in messages))
+    for _ in range(3):  # the answer to the first was due long before the third
+        opcode, payload = client.receive()
+        assert opcode == PING
+        client.send(frame(PONG, payload))
+    gate.write_bytes(b"")
     received: list[tuple[int, bytes]] = []
-    while len(received) < 30:
+    while len(received) < len(messages):
         opcode, payload = client.receive()
         if opcode == PING:
             client.send(frame(PONG, payload))
         else:
             received.append((opcode, payload))
-    assert received == [(TEXT, str(number).encode()) for number in range(30)]
+    assert received == messages
 
 
 DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
@@ -293,13 +305,14 @@ def test_a_broadcast_waits_for_the_end_of_a_message_in_fragments(
 PUSHER = """
 import asyncio
 from wss import broadcast
+async def push(connection):
+    broadcast([connection], "not lost")
 async def handler(connection):
     async for _ in connection:
-        # Far more than the client's socket takes: the handler waits, the broadcast does not.
-        sending = asyncio.create_task(connection.send(bytes(3_000_000)))
-        await asyncio.sleep(0)
-        broadcast([connection], "not lost")
-        await sending
+        async with asyncio.TaskGroup() as both:
+            # Far more than the client's socket takes: this one waits, and the broadcast, which comes next, does not.
+            both.create_task(connection.send(bytes(3_000_000)))
+            both.create_task(push(connection))
 """
 
 

@@ -3,15 +3,16 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import websocket
+from eventually import eventually
 from server import BACKEND, TIMEOUT, Connect, Server, Start
 
 
@@ -19,13 +20,6 @@ def metrics(server: Server) -> dict[str, float]:
     with urllib.request.urlopen(f"http://localhost:{server.metrics_port}/metrics", timeout=TIMEOUT) as answer:
         lines = answer.read().decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_they_count_what_happens(start: Start, connect: Connect) -> None:
@@ -36,7 +30,7 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
         ws.recv()
     with pytest.raises(websocket.WebSocketBadStatusException):
         websocket.create_connection(f"ws://localhost:{server.port}/nowhere", timeout=TIMEOUT)
-    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 32)
+    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 32, TIMEOUT, "the count")
     seen = metrics(server)
     assert seen['wss_messages_total{direction="in"}'] == 32
     assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 31 * 3 + 2
@@ -52,19 +46,23 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
 def test_they_count_close_codes(start: Start, connect: Connect, code: int, shown: str) -> None:
     server = start()
     connect(server).close(status=code)
-    eventually(lambda: metrics(server).get(f'wss_connections_closed_total{{by="client",code="{shown}"}}') == 1)
+    eventually(
+        lambda: metrics(server).get(f'wss_connections_closed_total{{by="client",code="{shown}"}}') == 1,
+        TIMEOUT,
+        "the count",
+    )
     assert metrics(server)["wss_connections_open"] == 0
 
 
 def test_what_a_worker_counted_outlives_it_but_not_what_it_held(start: Start, connect: Connect) -> None:
     server = start()
     connect(server)
-    eventually(lambda: metrics(server)["wss_connections_open"] == 1)
+    eventually(lambda: metrics(server)["wss_connections_open"] == 1, TIMEOUT, "the count")
     os.kill(server.worker(), signal.SIGKILL)
     server.wait_for("(ended with -9)")
     server.wait_for("(serving)")
     connect(server)
-    eventually(lambda: metrics(server)["wss_connections_opened_total"] == 2)
+    eventually(lambda: metrics(server)["wss_connections_opened_total"] == 2, TIMEOUT, "the count")
     seen = metrics(server)
     assert (seen["wss_connections_open"], seen["wss_workers"]) == (1, 1)
 
@@ -75,7 +73,7 @@ def test_the_workers_are_added_up(start: Start, connect: Connect) -> None:
         server.wait_for("(serving)")
     for _ in range(20):
         connect(server)
-    eventually(lambda: metrics(server)["wss_connections_open"] == 20)
+    eventually(lambda: metrics(server)["wss_connections_open"] == 20, TIMEOUT, "the count")
     assert metrics(server)["wss_workers"] == 4
 
 
@@ -84,7 +82,7 @@ def test_a_rolling_replacement_ends_with_as_many_workers(start: Start, connect: 
     connect(server)
     server.process.send_signal(signal.SIGHUP)
     server.wait_for("(stopping: closing)")
-    eventually(lambda: metrics(server)["wss_workers"] == 1)
+    eventually(lambda: metrics(server)["wss_workers"] == 1, TIMEOUT, "the count")
     seen = metrics(server)
     assert (seen["wss_connections_opened_total"], seen["wss_connections_open"]) == (1, 0)
 
@@ -133,3 +131,28 @@ def test_status_says_when_nobody_is_there(tmp_path: Path) -> None:
     shown = status(tmp_path)
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == f"error: no worker answers in RUN_DIR='{tmp_path}'. Is the server running?\n"
+
+
+@pytest.mark.parametrize(
+    ("secure", "said", "reason"),
+    [
+        (False, b"GET /wss HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", "malformed"),
+        (False, b"POST /wss HTTP/1.1\r\n\r\n", "method"),
+        (True, b"GET / HTTP/1.1\r\n\r\n", "no_tls"),
+        (True, bytes.fromhex("160301002d010000290302" + "00" * 32 + "000002c0090100"), "tls"),
+    ],
+)
+def test_a_connection_is_refused_for_one_reason(
+    start: Start, tls_dir: Path, secure: bool, said: bytes, reason: str
+) -> None:
+    server = start(HANDSHAKE_TIMEOUT="1", **({"TLS_DIR": str(tls_dir)} if secure else {}))
+    with (
+        socket.create_connection(("localhost", server.port), TIMEOUT) as connection,
+        connection.makefile("rb") as answer,
+    ):
+        connection.sendall(said)
+        assert answer.read()  # to the end, which is the server's: nothing else can happen after it
+    refused = {
+        name: count for name, count in metrics(server).items() if name.startswith("wss_connections_refused_total")
+    }
+    assert refused == {f'wss_connections_refused_total{{reason="{reason}"}}': 1}
