@@ -38,7 +38,7 @@ def readable(address: str) -> str:
     return str(mapped or parsed)
 
 
-class Crowd:
+class AddressLimits:
     """What each client has taken, and whether that is enough; an IPv6 client is a /64, in which it has every address.
 
     `most_open`: connections at a time; `most_handshakes`: tries in a minute. None: as many as it likes, uncounted.

@@ -11,16 +11,16 @@ from typing import Any
 from picows import WSFrame, WSMsgType, WSTransport
 from picows.websockets import Request, Response, Server
 
-from wss.address import Crowd, readable
+from wss.address import AddressLimits, readable
 from wss.deflate import Deflate
-from wss.metrics import TIMED, Metrics, Traffic
+from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
 from wss.settings import Settings
 from wss.strict import CLOSE_TIMEOUT, StrictConnection
 
 log = logging.getLogger("wss.connection")
 
 # A broadcast waits for nobody: so many times WRITE_LIMIT may pile up for one client before it is cut.
-PATIENCE = 64
+MOST_WRITE_LIMITS = 64
 
 
 class Connection(StrictConnection):
@@ -31,7 +31,7 @@ class Connection(StrictConnection):
         server: Server,
         settings: Settings,
         metrics: Metrics,
-        crowd: Crowd,
+        address_limits: AddressLimits,
         request: Request,
         response: Response,
         *,
@@ -51,21 +51,21 @@ class Connection(StrictConnection):
             client=client,
         )
         self._metrics = metrics
-        self._crowd = crowd
+        self._address_limits = address_limits
         # From the proxy, so that its line and ours are found together; or our own.
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
         self.traffic = Traffic()
-        self._most_unread = PATIENCE * settings.write_limit
+        self._most_unread = MOST_WRITE_LIMITS * settings.write_limit
         self._reads = 0
-        self._until_timed = random.randint(1, TIMED)  # noqa: S311  # a sample, not a secret
+        self._until_timed = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
         self._timed: tuple[int, float] | None = None  # number and arrival of the message that is timed
         self._fragmented_sends = 0
         self._held: list[str | bytes] = []  # until these are through
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         accepted, self.opened = self.opened, time.monotonic()
-        self._crowd.enter(self.client)
+        self._address_limits.enter(self.client)
         self._metrics.opened(self.opened - accepted, self.traffic)
         super().on_ws_connected(transport)
 
@@ -77,7 +77,7 @@ class Connection(StrictConnection):
             traffic.messages_in += 1
             self._until_timed -= 1
             if not self._until_timed:
-                self._until_timed = TIMED
+                self._until_timed = SAMPLED_ONE_IN
                 self._timed = self._timed or (traffic.messages_in, time.monotonic())
 
     def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, Any]:
@@ -91,7 +91,7 @@ class Connection(StrictConnection):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         super().on_ws_disconnected(transport)
         code, closed_by = _ending(transport.close_handshake)
-        self._crowd.leave(self.client)
+        self._address_limits.leave(self.client)
         self._metrics.closed(code, closed_by, self.traffic)
         log.info(
             "closed",

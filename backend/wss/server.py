@@ -11,7 +11,7 @@ from typing import cast
 import picows
 from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection
 
-from wss.address import Crowd, believed_address
+from wss.address import AddressLimits, believed_address
 from wss.app import Handler
 from wss.connection import Connection
 from wss.gate import Limits, arrival
@@ -40,7 +40,7 @@ class WebSocketServer:
         self._metrics = metrics
         self._handshake = Handshake(settings)
         self._sessions = Server(_guarded(handler), logger=_picows_log)
-        self._crowd = Crowd(settings.max_connections_per_address, settings.max_handshakes_per_address)
+        self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         # RFC 6797; behind a proxy, that says it.
         self._in_every_answer = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
@@ -123,7 +123,7 @@ class WebSocketServer:
         full = len(self._sessions.handlers) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
         client = believed_address(arrived.peer, request.headers, self._settings.trusted_proxies)
-        refused = refused or self._check_crowd(client)
+        refused = refused or self._check_address(client)
         if refused:
             if refused.reason:
                 self._metrics.refused(refused.reason)
@@ -135,7 +135,7 @@ class WebSocketServer:
             self._sessions,
             self._settings,
             self._metrics,
-            self._crowd,
+            self._address_limits,
             request,
             response,
             client=client,
@@ -144,11 +144,11 @@ class WebSocketServer:
         self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
 
-    def _check_crowd(self, client: str) -> Refusal | None:
-        if self._crowd.is_too_fast(client, time.monotonic()):
+    def _check_address(self, client: str) -> Refusal | None:
+        if self._address_limits.is_too_fast(client, time.monotonic()):
             text = "Too many handshakes from your address. Wait a minute."
             return refusal("rate", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "60"})
-        if self._crowd.is_full(client):
+        if self._address_limits.is_full(client):
             text = "Too many connections from your address."
             return refusal("address", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "1"})
         return None
@@ -161,7 +161,7 @@ def _guarded(handler: Handler) -> Handler:
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
         except Exception:
-            path = connection.request.path.partition("?")[0]
+            path = cast(Connection, connection).path
             log.exception("the handler failed on %s: closing its connection with 1011", path)
             raise
 

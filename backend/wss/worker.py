@@ -18,8 +18,8 @@ from typing import Any
 
 from wss import metrics, status
 from wss.app import load_handler
-from wss.listener import ListeningLoop
 from wss.logs import start_logging
+from wss.loop import ListeningLoop
 from wss.metrics import Metrics
 from wss.server import WebSocketServer
 from wss.settings import SettingError, Settings, read_settings

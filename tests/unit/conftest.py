@@ -62,3 +62,10 @@ def connect() -> Iterator[Connect]:
             return ws
 
         yield connect
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    """What is to be closed after the test."""
+    with ExitStack() as opened:
+        yield opened

@@ -65,5 +65,20 @@ class Server:
         return self.process.wait(TIMEOUT)
 
 
+def failed_start(**environment: str) -> str:
+    """Run `python -m wss` with settings that it cannot serve with; return its only line."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "wss"],
+        cwd=BACKEND,
+        env={**os.environ, "PORT": "0", "METRICS_PORT": "0", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    return ended.stderr
+
+
 Start = Callable[..., Server]
 Connect = Callable[..., websocket.WebSocket]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import websocket
 from server import TIMEOUT, Start
-from wss.address import Crowd, readable
+from wss.address import AddressLimits, readable
 
 
 @pytest.mark.parametrize(
@@ -46,28 +46,28 @@ def test_the_clients_address_is_what_a_trusted_proxy_says(
         ws.close()
 
 
-def test_a_crowd_counts_what_is_open() -> None:
-    crowd = Crowd(2, None)
+def test_open_connections_are_counted() -> None:
+    limits = AddressLimits(2, None)
     for _ in range(2):
-        assert not crowd.is_full("192.0.2.7")
-        crowd.enter("192.0.2.7")
-    assert crowd.is_full("192.0.2.7")
-    assert not crowd.is_full("192.0.2.8")
-    crowd.leave("192.0.2.7")
-    assert not crowd.is_full("192.0.2.7")
+        assert not limits.is_full("192.0.2.7")
+        limits.enter("192.0.2.7")
+    assert limits.is_full("192.0.2.7")
+    assert not limits.is_full("192.0.2.8")
+    limits.leave("192.0.2.7")
+    assert not limits.is_full("192.0.2.7")
 
 
 def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
-    crowd = Crowd(1, None)
-    crowd.enter("2001:db8::1")
-    assert crowd.is_full("2001:db8::ffff:1")
-    assert not crowd.is_full("2001:db8:0:1::1")
+    limits = AddressLimits(1, None)
+    limits.enter("2001:db8::1")
+    assert limits.is_full("2001:db8::ffff:1")
+    assert not limits.is_full("2001:db8:0:1::1")
 
 
-def test_a_crowd_counts_the_handshakes_of_a_minute() -> None:
-    crowd = Crowd(None, 2)
-    assert [crowd.is_too_fast("192.0.2.7", now) for now in (0, 30, 59, 60, 61, 62)] == [False, False, True] * 2
-    assert not crowd.is_too_fast("192.0.2.8", 62)
+def test_handshakes_are_counted_by_the_minute() -> None:
+    limits = AddressLimits(None, 2)
+    assert [limits.is_too_fast("192.0.2.7", now) for now in (0, 30, 59, 60, 61, 62)] == [False, False, True] * 2
+    assert not limits.is_too_fast("192.0.2.8", 62)
 
 
 def test_a_client_that_comes_too_often_is_told_to_wait(start: Start) -> None:

@@ -2,84 +2,14 @@
 
 import os
 import socket
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from server import Server, Start
-
-TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
-HANDSHAKE = (
-    b"GET /wss HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-TIMEOUT = 10.0
-
-
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
-    """Return a client's frame (RFC 6455 section 5.2), as wrong as it is asked for."""
-    size = len(payload)
-    if size < 126:
-        length = bytes([size])
-    elif size < 65536:
-        length = b"\x7e" + struct.pack(">H", size)
-    else:
-        length = b"\x7f" + struct.pack(">Q", size)
-    head = bytes([fin << 7 | rsv << 4 | opcode])
-    if not masked:
-        return head + length + payload
-    # A mask of zeros leaves the payload as it is.
-    return head + bytes([length[0] | 0x80]) + length[1:] + bytes(4) + payload
-
-
-class Client:
-    """A websocket opened by hand, to send what no library would."""
-
-    def __init__(self, server: Server, extra: bytes = b"") -> None:
-        self.socket = socket.create_connection(("localhost", server.port), TIMEOUT)
-        self.socket.sendall(HANDSHAKE.removesuffix(b"\r\n") + extra + b"\r\n")
-        self.stream = self.socket.makefile("rb")
-        while self.stream.readline() != b"\r\n":
-            pass
-
-    def send(self, *frames: bytes) -> None:
-        self.socket.sendall(b"".join(frames))
-
-    def receive(self) -> tuple[int, bytes]:
-        """Return opcode and payload of the next frame; a close code stands at the start of the payload."""
-        opcode, size = self.stream.read(2)
-        if size == 126:
-            (size,) = struct.unpack(">H", self.stream.read(2))
-        elif size == 127:
-            (size,) = struct.unpack(">Q", self.stream.read(8))
-        return opcode & 0xF, self.stream.read(size)
-
-    def close_code(self) -> int | None:
-        opcode, payload = self.receive()
-        assert opcode == CLOSE
-        assert self.stream.read() == b"", "the server hangs up after its close frame"
-        return int.from_bytes(payload[:2], "big") if payload else None
-
-
-@pytest.fixture
-def clients() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
-
-
-def connect(server: Server, clients: ExitStack, extra: bytes = b"") -> Client:
-    client = Client(server, extra)
-    clients.callback(client.socket.close)
-    clients.callback(client.stream.close)
-    return client
-
-
-def code(number: int, reason: bytes = b"") -> bytes:
-    return number.to_bytes(2, "big") + reason
+from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, code, connect, frame
+from server import TIMEOUT, Server, Start
 
 
 @pytest.mark.parametrize(
@@ -215,114 +145,6 @@ def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clie
         else:
             received.append((opcode, payload))
     assert received == messages
-
-
-DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
-COMPRESSED = 4  # RSV1
-
-
-def deflated(data: bytes) -> bytes:
-    compressor = zlib.compressobj(wbits=-15)
-    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="a message over the limit"),
-        pytest.param(
-            [
-                frame(BINARY, deflated(bytes(65536)) + b"\0\0\xff\xff", fin=False, rsv=COMPRESSED),
-                frame(CONTINUATION, deflated(bytes(10_000_000))),
-            ],
-            id="the rest of one that is as large as may be",
-        ),
-        pytest.param([frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many that are as large"),
-    ],
-)
-def test_what_inflates_too_much_is_refused(start: Start, clients: ExitStack, frames: list[bytes]) -> None:
-    server = start(COMPRESSION="on", MAX_MESSAGE="64K")
-    client = connect(server, clients, DEFLATE)
-    before = server.worker_memory()
-    client.send(*frames)
-    while (received := client.receive())[0] != CLOSE:
-        pass
-    assert received[1][:2] == code(1009)
-    assert server.worker_memory() - before < 8 * 1024 * 1024
-
-
-def test_as_large_as_may_be_is_taken_compressed_too(start: Start, clients: ExitStack) -> None:
-    server = start(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
-    client = connect(server, clients, DEFLATE)
-    for _ in range(3):
-        client.send(frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED))
-        opcode, payload = client.receive()
-        assert opcode == BINARY
-        assert len(payload) < 200
-
-
-def test_a_stop_reaches_a_client_that_is_behind(start: Start, clients: ExitStack, tmp_path: Path) -> None:
-    (tmp_path / "pushing.py").write_text(
-        "async def handler(connection):\n    async for _ in connection:\n"
-        "        await connection.send(bytes(8_000_000))\n"
-    )
-    server = start(APP="pushing:handler", PYTHONPATH=str(tmp_path))
-    client = connect(server, clients)
-    client.send(frame(TEXT, b"go"))
-    assert client.stream.peek(1)
-    server.process.terminate()
-    server.wait_for("(stopping: closing 1 connections)")
-    assert client.receive() == (BINARY, bytes(8_000_000))
-    assert client.close_code() == 1001
-
-
-BROADCASTER = """
-import asyncio
-from wss import broadcast
-async def handler(connection):
-    async def fragments():
-        yield "a"
-        broadcast([connection], "first")
-        broadcast([connection], "second")
-        yield "b"
-    async for _ in connection:
-        await connection.send(fragments())
-"""
-
-
-@pytest.mark.parametrize("compression", ["off", "on"])
-def test_a_broadcast_waits_for_the_end_of_a_message_in_fragments(
-    start: Start, clients: ExitStack, tmp_path: Path, compression: str
-) -> None:
-    (tmp_path / "broadcaster.py").write_text(BROADCASTER)
-    server = start(APP="broadcaster:handler", PYTHONPATH=str(tmp_path), COMPRESSION=compression)
-    client = connect(server, clients)
-    client.send(frame(TEXT, b"go"))
-    received = [client.receive() for _ in range(5)]
-    assert received == [(TEXT, b"a"), (CONTINUATION, b"b"), (CONTINUATION, b""), (TEXT, b"first"), (TEXT, b"second")]
-
-
-PUSHER = """
-import asyncio
-from wss import broadcast
-async def push(connection):
-    broadcast([connection], "not lost")
-async def handler(connection):
-    async for _ in connection:
-        async with asyncio.TaskGroup() as both:
-            # Far more than the client's socket takes: this one waits, and the broadcast, which comes next, does not.
-            both.create_task(connection.send(bytes(3_000_000)))
-            both.create_task(push(connection))
-"""
-
-
-def test_a_broadcast_to_a_slow_reader_is_not_lost(start: Start, clients: ExitStack, tmp_path: Path) -> None:
-    (tmp_path / "pusher.py").write_text(PUSHER)
-    server = start(APP="pusher:handler", PYTHONPATH=str(tmp_path))
-    client = connect(server, clients)
-    client.send(frame(TEXT, b"go"))
-    assert client.receive() == (BINARY, bytes(3_000_000))
-    assert client.receive() == (TEXT, b"not lost")
 
 
 @pytest.fixture(scope="module")

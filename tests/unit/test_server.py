@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 import websocket
-from server import BACKEND, TIMEOUT, Connect, Start
+from server import BACKEND, TIMEOUT, Connect, Start, failed_start
 
 
 def answer(connection: socket.socket, request: bytes) -> bytes:
@@ -109,26 +109,13 @@ def test_a_refused_handshake_ends_with_the_alert_that_says_why(start: Start, tls
 @pytest.mark.parametrize("setting", ["PORT", "METRICS_PORT"])
 def test_a_port_that_is_taken_ends_the_start(setting: str) -> None:
     with socket.create_server(("localhost", 0)) as taken:
-        ended = subprocess.run(
-            [sys.executable, "-m", "wss"],
-            cwd=BACKEND,
-            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", setting: str(taken.getsockname()[1])},
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-    assert ended.returncode == 1
-    assert re.fullmatch(rf"error: port \d+: .*Address already in use.* {setting}\n", ended.stderr), ended.stderr
+        line = failed_start(**{setting: str(taken.getsockname()[1])})
+    assert re.fullmatch(rf"error: port \d+: .*Address already in use.* {setting}\n", line)
 
 
 def test_a_certificate_that_clients_would_refuse_ends_the_start(tls_dir: Path) -> None:
-    env = {**os.environ, "PORT": "0", "METRICS_PORT": "0", "TLS_DIR": str(tls_dir), "DOMAIN": "another.example"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "wss"], cwd=BACKEND, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=30
-    )
-    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
-    assert "clients will refuse the certificate for another.example" in ended.stderr
+    line = failed_start(TLS_DIR=str(tls_dir), DOMAIN="another.example")
+    assert "clients will refuse the certificate for another.example" in line
 
 
 def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, connect: Connect, tmp_path: Path) -> None:
@@ -158,10 +145,4 @@ def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, conn
     ids=["APP", "WORKERS", "TLS_DIR", "RUN_DIR"],
 )
 def test_what_cannot_be_served_ends_at_once_with_one_line(environment: dict[str, str], complaint: str) -> None:
-    env = {**os.environ, "PORT": "0", "METRICS_PORT": "0", "WORKERS": "3", **environment}
-    ended = subprocess.run(
-        [sys.executable, "-m", "wss"], cwd=BACKEND, env=env, stderr=subprocess.PIPE, text=True, check=False, timeout=30
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(complaint)
-    assert ended.stderr.count("\n") == 1
+    assert failed_start(**{"WORKERS": "3", **environment}).startswith(complaint)

@@ -1,0 +1,51 @@
+"""`python -m wss.status`: tables of workers and connections, from a running server."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from server import BACKEND, TIMEOUT, Connect, Start
+
+
+def status(directory: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "wss.status"],
+        cwd=BACKEND,
+        env={**os.environ, "RUN_DIR": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+
+
+def test_status_shows_workers_and_connections(start: Start, connect: Connect, tmp_path: Path) -> None:
+    server = start(RUN_DIR=str(tmp_path), WORKERS="2")
+    server.wait_for("(serving)")
+    clients = [connect(server) for _ in range(3)]
+    for ws in clients:
+        ws.send("tom")
+        ws.recv()
+    shown = status(tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    workers, connections = (table.splitlines() for table in shown.stdout.split("\n\n"))
+    assert [line.split()[0] for line in workers] == ["worker", "1", "2", "total"]
+    assert workers[-1].split()[1:] == ["3", "3", "3", "9", "3", "6"]
+    assert len(connections) == 1 + 3
+    assert all(re.search(r"(127\.0\.0\.1|::1) +/wss +0 +1 +3 +1 +2 +0$", line) for line in connections[1:])
+
+
+def test_status_shows_a_worker_that_hangs(start: Start, tmp_path: Path) -> None:
+    server = start(RUN_DIR=str(tmp_path))
+    os.kill(server.worker(), signal.SIGSTOP)
+    assert "silent for 2 s" in status(tmp_path).stdout
+    os.kill(server.worker(), signal.SIGCONT)
+
+
+def test_status_says_when_nobody_is_there(tmp_path: Path) -> None:
+    shown = status(tmp_path)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == f"error: no worker answers in RUN_DIR='{tmp_path}'. Is the server running?\n"
