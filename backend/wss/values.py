@@ -131,7 +131,12 @@ def count(value: str) -> int:
 
 
 def count_or_off(value: str) -> int | None:
-    return None if value == "off" else count(value)
+    if value == "off":
+        return None
+    try:
+        return count(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off") from None
 
 
 def seconds(value: str) -> float:

@@ -59,6 +59,11 @@ def test_pings_must_come_before_the_proxies_give_up() -> None:
         read_settings({"PING_INTERVAL": "21"})
 
 
+def test_what_can_be_off_says_so() -> None:
+    with pytest.raises(SettingError, match="Give a whole number from 1, or off"):
+        read_settings({"MAX_CONNECTIONS_PER_ADDRESS": "none"})
+
+
 def test_tls_dir_is_a_path() -> None:
     assert read_settings({"TLS_DIR": "/tls/current"}).tls == Path("/tls/current")
 
