@@ -85,6 +85,12 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
     logged = eventually(line, 5, "the websocket is logged")
     assert (logged["path"], logged["status"]) == ("/wss", 101)
     assert logged["client"] == stack.gateway
+    assert (logged["tls"], logged["upstream_status"]) == ("TLSv1.3", "101")
+    assert logged["cipher"].startswith("TLS_")
+    networks = stack.container("backend").attrs["NetworkSettings"]["Networks"]
+    assert logged["upstream"] == f"{networks[f'{stack.project}_inner']['IPAddress']}:8282"
+    assert logged["bytes_in"] > "0"
+    assert logged["bytes_out"] > 0
 
     # The backend's line of the same connection is found by the same id.
     (of_backend,) = [line for line in stack.logs("backend").splitlines() if f'"{logged["id"]}"' in line]

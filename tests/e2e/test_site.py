@@ -20,7 +20,17 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
 
 @pytest.mark.parametrize(
     "path",
-    ["/index.htm", "/../nginx.conf", "/.answers/", "/.answers/503.asis", "/.git/config", "/%2e%2e/etc/passwd", "/wss/"],
+    [
+        "/index.htm",
+        "/../nginx.conf",
+        "/.answers/",
+        "/.answers/503.asis",
+        "/.again",
+        "/.first/127.0.0.1",
+        "/.git/config",
+        "/%2e%2e/etc/passwd",
+        "/wss/",
+    ],
 )
 def test_what_is_not_of_the_site_is_not_served(target: Target, path: str) -> None:
     assert ask(target, path=path).status in (400, 403, 404)
