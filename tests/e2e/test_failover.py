@@ -24,7 +24,9 @@ HUNG_AFTER = {"nginx": 30, "apache": 5}  # seconds: proxy_read_timeout; timeout=
 
 def _server(ws: websocket.WebSocket) -> str:
     ws.send("who are you?")
-    return str(json.loads(ws.recv())["server"])
+    opcode, data = ws.recv_data()
+    assert opcode == websocket.ABNF.OPCODE_TEXT, f"closed with {int.from_bytes(data[:2], 'big')}"
+    return str(json.loads(data)["server"])
 
 
 @pytest.fixture
