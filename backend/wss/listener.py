@@ -18,6 +18,7 @@ from typing import Any
 import aiofastnet
 
 from wss.address import readable
+from wss.certificate import Certificate
 from wss.gate import Arrival, Gate, Limits, ProtocolFactory, answer
 from wss.tls import refusal, server_name
 
@@ -60,14 +61,14 @@ class Listener:
         protocol_factory: ProtocolFactory,
         *,
         sock: socket.socket,
-        tls: ssl.SSLContext | None,
+        certificate: Certificate | None,
         domain: frozenset[str],
         limits: Limits,
         refused: Callable[[str], None],
     ) -> None:
         self._protocol_factory = protocol_factory
         self._socket = sock
-        self._tls = tls
+        self._certificate = certificate
         self._domain = domain
         self._limits = limits
         self._refused = refused  # is told the reason, in one word
@@ -133,7 +134,7 @@ class Listener:
         )
         misdirected = handed_over = False
         try:
-            if self._tls is None:
+            if self._certificate is None:
                 handed_over = True
                 await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection)
                 return
@@ -142,7 +143,7 @@ class Listener:
                     if misdirected := self._is_misdirected(client_hello, arrived.peer):
                         protocol_factory = partial(_Misdirected, self._limits.timeout)
                     handed_over = True
-                    await self._start_tls(self._tls, protocol_factory, connection, client_hello)
+                    await self._start_tls(self._certificate.context, protocol_factory, connection, client_hello)
         except TimeoutError:
             self._refused("timeout")
             log.info("%s did not finish the TLS handshake in %.0f s", arrived.peer, self._limits.timeout)

@@ -47,6 +47,7 @@ class Metrics:
         self._running: set[Traffic] = set()  # of those that are open
         self._ended = Traffic()  # of all connections that are closed
         self._told = Traffic()  # what the counters have
+        self._certificate: Gauge | None = None
         self._workers = Gauge("wss_workers", "Workers", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
@@ -96,14 +97,16 @@ class Metrics:
         """Count a message that was timed."""
         self._message.observe(seconds)
 
-    def certificate(self, expires: float) -> None:
-        """Tell when the certificate that is served expires: seconds since 1970."""
-        Gauge(
-            "wss_certificate_expiry_timestamp_seconds",
-            "When the certificate expires, in seconds since 1970",
-            registry=self._registry,
-            multiprocess_mode="livemin",
-        ).set(expires)
+    def certificate_expires(self, when: float) -> None:
+        """Tell when the certificate that clients get expires: seconds since 1970."""
+        if self._certificate is None:  # from the first time on: 0 would be an alarm
+            self._certificate = Gauge(
+                "wss_certificate_expiry_timestamp_seconds",
+                "When the certificate expires, in seconds since 1970",
+                registry=self._registry,
+                multiprocess_mode="livemin",
+            )
+        self._certificate.set(when)
 
     async def keep(self) -> None:
         """Watch the loop, and pass on what the open connections counted themselves, until cancelled."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import ssl
 import time
 from http import HTTPStatus
 from typing import cast
@@ -13,6 +12,7 @@ from picows.websockets import ConnectionClosed, Request, Response, Server, Serve
 
 from wss.address import AddressLimits, believed_address
 from wss.app import Handler
+from wss.certificate import Certificate
 from wss.connection import Connection
 from wss.gate import Limits, arrival
 from wss.handshake import Handshake, Refusal, refusal
@@ -46,7 +46,7 @@ class WebSocketServer:
         self._in_every_answer = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
         self._draining = False
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+    async def listen(self, sock: socket.socket, certificate: Certificate | None) -> None:
         """Accept connections from now on."""
         listener = await picows.ws_create_server(
             self._answer,
@@ -58,7 +58,7 @@ class WebSocketServer:
             logger_name=_picows_log,
             use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
             sock=sock,
-            tls=tls,
+            certificate=certificate,
             domain=self._settings.domain,
             limits=Limits(min(self._settings.max_header, _LONGEST_HEAD), self._settings.handshake_timeout),
             refused=self._metrics.refused,

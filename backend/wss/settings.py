@@ -76,6 +76,8 @@ class Settings:
     """Whether browsers are told to use nothing but https for two years."""
     tls: Path | None
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
+    expiry_file: Path | None
+    """Where the desk says when the proxy's certificate expires."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -116,10 +118,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         workers=read("WORKERS", "1", values.processes),
         port=read("PORT", "8282", values.port),
         metrics_port=read("METRICS_PORT", "8283", values.port),
-        run_dir=read("RUN_DIR", "", values.directory),
+        run_dir=read("RUN_DIR", "", values.path),
         tls_modern=read("TLS_POLICY", "intermediate", values.tls_policy) == "modern",
         hsts=read("HSTS", "0", values.flag),
-        tls=read("TLS_DIR", "", values.directory),
+        tls=read("TLS_DIR", "", values.path),
+        expiry_file=read("EXPIRY_FILE", "", values.path),
     )
     if settings.ping_interval > MOST_SILENCE:
         raise SettingError(

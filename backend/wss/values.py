@@ -159,7 +159,7 @@ def processes(value: str) -> int:
     return int(value)
 
 
-def directory(value: str) -> Path | None:
+def path(value: str) -> Path | None:
     return Path(value) if value else None
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from wss import metrics, status
 from wss.app import load_handler
+from wss.certificate import Certificate, follow_expiry
 from wss.logs import start_logging
 from wss.loop import ListeningLoop
 from wss.metrics import Metrics
 from wss.server import WebSocketServer
 from wss.settings import SettingError, Settings, read_settings
-from wss.tls import expiry, server_context
 
 log = logging.getLogger("wss.worker")
 
@@ -42,17 +42,17 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     assert settings.run_dir  # the parent's
     metrics.write_into(settings.run_dir, number)
     counts = Metrics()
-    tls = None
-    if settings.tls:
-        pair = settings.tls.resolve()  # once: the link may move on from one look to the next
-        tls = server_context(pair, modern=settings.tls_modern)
-        counts.certificate(expiry(tls, pair, min(settings.domain)))
+    certificate = Certificate(settings.tls, settings, counts) if settings.tls else None
     server = WebSocketServer(handler, settings, counts)
     answering = await status.answer_on(status.socket_path(settings.run_dir, number), Report(server, counts).describe)
-    await server.listen(sock, tls)
-    keeping = asyncio.create_task(counts.keep())
+    await server.listen(sock, certificate)
+    keeping = [asyncio.create_task(counts.keep())]
+    if certificate:
+        keeping.append(asyncio.create_task(certificate.follow()))
+    elif settings.expiry_file:
+        keeping.append(asyncio.create_task(follow_expiry(settings.expiry_file, counts)))
     _tell_parent()
-    scheme, port = "wss" if tls else "ws", sock.getsockname()[1]
+    scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
     log.info(
         "serving %s://*:%d",
         scheme,
@@ -65,7 +65,8 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     log.info("stopping: closing %d connections with %d", len(server.connections), code)
     await server.drain(code, reason, DRAIN_TIMEOUT)
     answering.close()
-    keeping.cancel()
+    for task in keeping:
+        task.cancel()
     counts.flush()
 
 

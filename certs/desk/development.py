@@ -5,14 +5,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography.x509.oid import NameOID
 
 from desk import CertificateError
-from desk.pair import CERTIFICATE, KEY
+from desk.pair import CERTIFICATE, KEY, Pair
 
 CA = "ca.pem"
+ISSUER = "wss development CA"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Apple's systems refuse longer-lived server certificates, whoever issued them (https://support.apple.com/103769).
 LIFETIME = timedelta(days=825)
+
+
+def is_development(pair: Pair) -> bool:
+    """Whether `make_pair` made it."""
+    names = pair.chain[0].issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return any(name.value == ISSUER for name in names)
 
 
 def make_pair(directory: Path, domain: list[str]) -> None:
@@ -21,7 +29,7 @@ def make_pair(directory: Path, domain: list[str]) -> None:
     The authority's key is never written: whoever trusts ca.pem trusts this one pair and no other.
     """
     now = datetime.now(UTC)
-    ca = trustme.CA(organization_name="wss development CA")
+    ca = trustme.CA(organization_name=ISSUER)
     try:
         leaf = ca.issue_cert(
             *dict.fromkeys((*domain, *LOOPBACK)),

@@ -5,11 +5,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from desk.pair import CERTIFICATE, KEY, Pair
+from desk.pair import CERTIFICATE, KEY, Pair, read_pair
 
 CURRENT = "current"
 # The user of the TLS services' images; only it may read what is published.
 READER = 10001
+# Who has looked where the link leads may still be reading there when it moves on.
+KEPT = 3
+
+
+def published(volume: Path) -> Pair | None:
+    """Return what the TLS services are given now."""
+    return read_pair(volume / CURRENT)
 
 
 def stage(pair: Pair, volume: Path) -> Path:
@@ -21,15 +28,33 @@ def stage(pair: Pair, volume: Path) -> Path:
     return directory
 
 
+def discard(directory: Path) -> None:
+    """Forget what was staged and found wanting."""
+    shutil.rmtree(directory)
+
+
 def publish(directory: Path) -> None:
-    """Give the staged pair to its reader, and make it the current one by one rename; forget all others."""
+    """Give the staged pair to its reader, make it the current one by one rename, and forget old ones."""
     for path in (*directory.iterdir(), directory):
         os.chown(path, READER, READER)
     volume = directory.parent
-    link = volume / f"{CURRENT}.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(directory.name)
-    link.replace(volume / CURRENT)
-    for other in volume.iterdir():
-        if other.is_dir() and not other.is_symlink() and other != directory:
-            shutil.rmtree(other)
+    _replace(volume / CURRENT, directory.name)
+    pairs = sorted(volume.glob("pair-*"), key=lambda path: path.stat().st_mtime_ns)
+    for old in pairs[:-KEPT]:
+        if old != directory:
+            shutil.rmtree(old)
+
+
+def publish_expiry(timestamp: float, volume: Path) -> None:
+    """Tell the services that get no certificate when it expires, in seconds since 1970."""
+    new = volume / "expiry.new"
+    new.write_text(f"{timestamp:.0f}\n")
+    new.chmod(0o444)
+    new.replace(volume / "expiry")
+
+
+def _replace(link: Path, target: str) -> None:
+    new = link.with_name(f"{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(link)

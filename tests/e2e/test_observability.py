@@ -1,6 +1,8 @@
 """What an operator sees without a debugger: `status`, and the metrics."""
 
 import json
+import ssl
+from contextlib import closing
 
 import pytest
 from client import Target, ask
@@ -33,13 +35,24 @@ def test_a_proxy_tells_how_busy_it_is_and_only_from_inside(stack: Stack, target:
 
 
 def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Connect) -> None:
-    def opened() -> float:
-        lines = stack.run_in(stack.server, "python", "-c", READ_METRICS).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("wss_connections_opened_total "))
-
-    before = opened()
+    before = _metric(stack, "wss_connections_opened_total")
     connect(target)
-    eventually(lambda: opened() == before + 1, 5, "one more connection is counted")
+    eventually(
+        lambda: _metric(stack, "wss_connections_opened_total") == before + 1, 5, "one more connection is counted"
+    )
+
+
+def test_metrics_tell_when_the_certificate_expires(stack: Stack, target: Target) -> None:
+    with closing(target.open_tls()) as connection:
+        certificate = connection.getpeercert()
+    assert certificate
+    expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    assert _metric(stack, "wss_certificate_expiry_timestamp_seconds") == expires
+
+
+def _metric(stack: Stack, name: str) -> float:
+    lines = stack.run_in(stack.server, "python", "-c", READ_METRICS).splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 def test_the_health_check_fails_where_nobody_serves(profile: str, new_stack: NewStack) -> None:

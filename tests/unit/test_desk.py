@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from desk import CertificateError
+from desk.check import check_pair
 from desk.development import make_pair
-from desk.pair import check_pair, read_pair
-from desk.publish import publish, stage
+from desk.pair import find_pair, read_pair
+from desk.publish import KEPT, publish, published, stage
 
 NOW = datetime.now(UTC)
 
@@ -159,8 +161,8 @@ def foreign_intermediate(directory: Path) -> None:
         (a_directory, "server.key is not a file"),
         (another_key, "server.key is not the key of server.pem"),
         (root_first, "server.key is not the key of server.pem"),
-        (weak, "KEY_TOO_SMALL.*RSA key of 2048 bits"),
-        (exotic, "server.pem .*ECDSA key on P-256"),
+        (weak, "no browser accepts a key of the kind RSA 1024.*RSA key of 2048 bits"),
+        (exotic, "no browser accepts a key of the kind ECDSA secp256k1.*ECDSA key on P-256"),
         (foreign_intermediate, "does not lead from its first certificate to its last one"),
     ],
 )
@@ -173,6 +175,92 @@ def test_what_cannot_be_served_is_named(ca: trustme.CA, tmp_path: Path, fault: F
 
 def test_an_empty_directory_has_no_pair(tmp_path: Path) -> None:
     assert read_pair(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"),
+    [("server.pem", "server.key"), ("fullchain.pem", "privkey.pem"), ("cert.pem", "privkey.pem")],
+)
+def test_a_pair_goes_by_the_names_of_certbot_too(ca: trustme.CA, tmp_path: Path, certificate: str, key: str) -> None:
+    live = tmp_path / "live" / "example.com"
+    live.mkdir(parents=True)
+    write_pair(ca.issue_cert("example.com"), live)
+    (live / "server.pem").rename(live / certificate)
+    (live / "server.key").rename(live / key)
+    for directory in (live, tmp_path):
+        pair = find_pair(directory, "example.com")
+        assert pair
+        assert (pair.certificate_file, pair.key_file) == (certificate, key)
+    assert find_pair(tmp_path, "other.example") is None
+
+
+def test_a_separate_chain_follows_the_leaf(ca: trustme.CA, tmp_path: Path) -> None:
+    leaf = ca.create_child_ca().issue_cert("localhost")
+    first, *rest = leaf.cert_chain_pems
+    write_pair(leaf, tmp_path)
+    whole = (tmp_path / "server.pem").read_bytes()
+    (tmp_path / "server.pem").write_bytes(first.bytes())
+    (tmp_path / "chain.pem").write_bytes(b"".join(blob.bytes() for blob in rest))
+    pair = read_pair(tmp_path)
+    assert pair
+    assert [certificate.subject for certificate in pair.chain] == [
+        certificate.subject for certificate in x509.load_pem_x509_certificates(whole)
+    ]
+
+
+def test_the_root_is_not_sent_along(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    with (tmp_path / "server.pem").open("ab") as file:
+        file.write(ca.cert_pem.bytes())
+    pair = read_pair(tmp_path)
+    assert pair
+    assert len(pair.chain) == 2
+    assert len(pair.without_root().chain) == 1
+
+
+def issued_by_intermediate(directory: Path) -> tuple[x509.Certificate, x509.Certificate]:
+    """Write a leaf that says where its issuer's certificate is, alone; return intermediate and root."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("root", "middle", "leaf")]
+    made = []
+    for i in range(3):
+        issuer = max(i - 1, 0)
+        builder = x509.CertificateBuilder(
+            names[issuer], names[i], keys[i].public_key(), i + 1, NOW - timedelta(days=1), NOW + timedelta(days=9)
+        )
+        if i < 2:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        else:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        address = x509.UniformResourceIdentifier(f"http://ca.example/{issuer}.der")
+        access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, address)
+        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        made.append(builder.sign(keys[issuer], hashes.SHA256()))
+    (directory / "server.pem").write_bytes(made[2].public_bytes(Encoding.PEM))
+    (directory / "server.key").write_bytes(
+        keys[2].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    return made[1], made[0]
+
+
+def test_a_missing_intermediate_is_named_with_its_address(tmp_path: Path) -> None:
+    intermediate, root = issued_by_intermediate(tmp_path)
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(root.public_bytes(Encoding.PEM))
+    pair = read_pair(tmp_path)
+    assert pair
+    with pytest.raises(
+        CertificateError, match=r"incomplete.*Append the issuer's certificate \(http://ca.example/1.der"
+    ):
+        check_pair(pair, ["localhost"], tmp_path, [roots])
+    with (tmp_path / "server.pem").open("ab") as file:
+        file.write(intermediate.public_bytes(Encoding.PEM))
+    pair = read_pair(tmp_path)
+    assert pair
+    check_pair(pair, ["localhost"], tmp_path, [roots])
+    # A private CA's root, which nobody gave us.
+    with pytest.raises(CertificateError, match=r"ends with CN=middle.*put it beside as ca.pem"):
+        check_pair(pair, ["localhost"], tmp_path)
 
 
 def test_a_development_pair_serves_the_domain_and_loopback(tmp_path: Path) -> None:
@@ -195,10 +283,10 @@ def test_publishing_replaces_the_pair_as_a_whole(
     source, volume = tmp_path / "source", tmp_path / "volume"
     source.mkdir()
     volume.mkdir()
-    for _ in range(2):
+    for _ in range(KEPT + 2):
         write_pair(ca.issue_cert("localhost"), source)
         pair = read_pair(source)
         assert pair
         publish(stage(pair, volume))
-        assert read_pair(volume / "current") == pair
-        assert len(list(volume.iterdir())) == 2  # the pair, and the link to it
+        assert published(volume) == pair
+    assert len(list(volume.iterdir())) == KEPT + 1  # pairs that somebody may still be reading, and the link

@@ -1,0 +1,81 @@
+"""The certificate while it is served: renewed by the desk, it is taken into the running server."""
+
+import asyncio
+import logging
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+from wss.metrics import Metrics
+from wss.settings import SettingError, Settings
+from wss.tls import expiry, server_context
+
+log = logging.getLogger("wss.certificate")
+
+LOOK = 1.0  # seconds
+# RFC 8017 appendix A.1: the key of a certificate (not its signature) is one of RSA.
+_RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
+
+
+class Certificate:
+    """What new connections get: a TLS context that follows the pair in a directory."""
+
+    def __init__(self, directory: Path, settings: Settings, counts: Metrics) -> None:
+        """Take what is there; raises SettingError where it cannot be used."""
+        self._directory = directory
+        self._settings = settings
+        self._counts = counts
+        self._served, self.context = self._read()
+
+    async def follow(self) -> None:
+        """Look for another pair every second, and serve it from then on; open connections go on."""
+        complaint = ""
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._directory.resolve() == self._served:
+                continue
+            try:
+                self._renew()
+            except (OSError, SettingError) as error:
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.error("the certificate before goes on being served: %s", error)
+            else:
+                complaint = ""
+                log.info("serving the renewed certificate")
+
+    def _renew(self) -> None:
+        pair, context = self._read()  # in a context of its own: what is wrong never gets into the live one
+        if _has_rsa_key(pair) == _has_rsa_key(self._served):
+            # The live one keeps its keys for tickets: clients resume.
+            self.context.load_cert_chain(pair / "server.pem", pair / "server.key")
+        else:
+            # OpenSSL keeps a pair for each kind of key: the live one would go on serving the old one, too.
+            self.context = context
+        self._served = pair
+
+    def _read(self) -> tuple[Path, ssl.SSLContext]:
+        pair = self._directory.resolve()  # once: the link may move on from one look to the next
+        context = server_context(pair, modern=self._settings.tls_modern)
+        self._counts.certificate_expires(expiry(context, pair, min(self._settings.domain)))
+        return pair, context
+
+
+async def follow_expiry(file: Path, counts: Metrics) -> None:
+    """Count when the certificate of the proxy before us expires: the desk says so in a file, in seconds since 1970."""
+    while True:
+        with suppress(OSError, ValueError):
+            counts.certificate_expires(_number(file))
+        await asyncio.sleep(LOOK)
+
+
+def _number(file: Path) -> float:
+    return float(file.read_text())
+
+
+def _has_rsa_key(pair: Path) -> bool:
+    return _RSA_ENCRYPTION in ssl.PEM_cert_to_DER_cert(_leaf((pair / "server.pem").read_text("ascii")))
+
+
+def _leaf(chain: str) -> str:
+    return chain[: chain.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]

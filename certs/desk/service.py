@@ -1,0 +1,161 @@
+"""The desk at work: it looks at the source every second, and publishes what has changed and is good."""
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from desk import CertificateError
+from desk.check import SYSTEM_ROOTS, check_pair
+from desk.development import CA, is_development, make_pair
+from desk.pair import Pair, find_pair
+from desk.publish import discard, publish, publish_expiry, published, stage
+
+INPUT = Path("/certs")  # CERTS_DIR of the host
+OUTPUT = Path("/tls")  # the volume that the TLS services read
+EXPIRY = Path("/expiry")  # the volume that everybody may read
+HEALTH = Path("/run/health")
+
+LOOK = 1.0  # seconds. No inotify: it does not get through to bind mounts everywhere (Docker Desktop)
+# A pair that is being replaced is wrong for a moment: certificate and key come one after the other.
+PATIENCE = 5.0  # seconds
+# The same pair may become good by itself: its time comes, or a root is put beside it.
+AGAIN = 10.0  # seconds
+DAY = 86400.0
+# A start must succeed however few days are left: only then is the desk unhealthy.
+FORBEARANCE = 60.0  # seconds
+
+
+def check(pair: Pair, domain: list[str], directory: Path) -> None:
+    """Raise CertificateError unless the pair, which lies in the directory without its root, is good to be served."""
+    check_pair(pair, domain, directory, [SYSTEM_ROOTS, INPUT / CA])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator has set; `certs_dir` is what they call it on the host."""
+
+    source: str
+    certs_dir: str
+    domain: list[str]
+    warn_days: int
+
+
+class Desk:
+    """Takes the pair from where the settings say, and keeps what the TLS services read up to date."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._served: Pair | None = None
+        self._refused: Pair | None = None
+        self._refusal = CertificateError()
+        self._refused_at = 0.0
+        self._wrong_since = 0.0
+        self._complained = ""
+        self._reported = 0.0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Publish the first pair; raises CertificateError where there is none, or it is not good."""
+        pair = self._find()
+        if pair is None and self._settings.source != "files":
+            make_pair(INPUT, self._settings.domain)
+            pair = self._find()
+            self._say(
+                f"made a development certificate. To trust it: sudo cp {self._settings.certs_dir}/{CA}"
+                " /usr/local/share/ca-certificates/wss-development.crt && sudo update-ca-certificates"
+                " (browsers and other systems: README)"
+            )
+        if pair is None:
+            raise CertificateError("there is no pair. Put server.pem and server.key there, or set CERTS=dev")
+        self._take(pair)
+        self._started = time.monotonic()
+        self._report()
+        self._tell_health()
+
+    def run(self, stop: threading.Event) -> None:
+        """Look again and again, until the event is set."""
+        while not stop.wait(LOOK):
+            self.look()
+
+    def look(self) -> None:
+        """Take what has changed, if it is good; if it stays bad, say why, once."""
+        try:
+            pair = self._find()
+            if pair is None:
+                raise CertificateError("the pair is gone. Put one there again")
+            if pair != self._served:
+                self._take(pair)
+                self._report()
+        except CertificateError as error:
+            self._is_wrong(str(error))
+        else:
+            self._wrong_since, self._complained = 0.0, ""
+        if time.monotonic() - self._reported >= DAY:
+            self._report()
+        self._tell_health()
+
+    def _find(self) -> Pair | None:
+        if not INPUT.is_dir():
+            raise CertificateError("this is not a directory. Set CERTS_DIR to one")
+        pair = find_pair(INPUT, self._settings.domain[0])
+        if pair and self._settings.source == "dev" and not is_development(pair):
+            raise CertificateError("CERTS=dev, but there is a pair of your own. Set CERTS=files, or move the pair away")
+        return pair
+
+    def _take(self, pair: Pair) -> None:
+        if pair == self._refused and time.monotonic() - self._refused_at < AGAIN:
+            raise self._refusal
+        sent = pair.without_root()
+        staged = stage(sent, OUTPUT)
+        try:
+            check(pair, self._settings.domain, staged)
+        except CertificateError as error:
+            discard(staged)
+            self._refused, self._refusal, self._refused_at = pair, error, time.monotonic()
+            raise
+        if sent == published(OUTPUT):  # a desk that comes back must not make everybody reload
+            discard(staged)
+        else:
+            publish(staged)
+        publish_expiry(pair.expiry.timestamp(), EXPIRY)
+        self._served = pair
+
+    def _is_wrong(self, complaint: str) -> None:
+        now = time.monotonic()
+        self._wrong_since = self._wrong_since or now
+        if now - self._wrong_since >= PATIENCE and complaint != self._complained:
+            self._complained = complaint
+            self._say(f"{self._settings.certs_dir}: {complaint}. The pair before goes on serving")
+
+    def _report(self) -> None:
+        assert self._served
+        self._reported = time.monotonic()
+        self._say(
+            f"serving {', '.join(self._served.names)} until {self._served.expiry:%Y-%m-%d},"
+            f" {self._served.days_left} days from now"
+        )
+        if self._expires_soon():
+            self._say(
+                f"fewer than {self._settings.warn_days} days are left (CERTS_WARN_DAYS). Put a renewed pair there"
+            )
+
+    def _expires_soon(self) -> bool:
+        assert self._served
+        return self._served.days_left < self._settings.warn_days
+
+    def _tell_health(self) -> None:
+        assert self._served
+        if self._complained:
+            state = self._complained
+        elif self._served.expiry <= datetime.now(UTC):
+            state = f"the certificate expired on {self._served.expiry:%Y-%m-%d %H:%M} UTC"
+        elif self._expires_soon() and time.monotonic() - self._started >= FORBEARANCE:
+            state = f"the certificate expires in {self._served.days_left} days"
+        else:
+            state = "ok"
+        HEALTH.write_text(f"{state}\n")
+
+    def _say(self, text: str) -> None:
+        print(f"certs: {text}", flush=True)

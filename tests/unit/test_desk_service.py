@@ -1,0 +1,171 @@
+"""The desk at work: what it publishes at the start, what it takes later, and what it says of its health."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from desk import CertificateError, service
+from desk.publish import published
+from desk.service import Desk, Settings
+
+NOW = datetime.now(UTC)
+
+
+class Clock:
+    """Stands in for time.monotonic."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(service, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def certs(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CERTS_DIR; the volumes are beside it."""
+    assert clock  # no look waits
+    monkeypatch.setattr("desk.publish.READER", os.getuid())
+    for name in ("INPUT", "OUTPUT", "EXPIRY"):
+        directory = tmp_path / name
+        directory.mkdir()
+        monkeypatch.setattr(service, name, directory)
+    monkeypatch.setattr(service, "HEALTH", tmp_path / "health")
+    return tmp_path / "INPUT"
+
+
+def write(leaf: trustme.LeafCert, directory: Path) -> None:
+    leaf.private_key_pem.write_to_path(directory / "server.key")
+    (directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+
+
+def health(certs: Path) -> str:
+    return (certs.parent / "health").read_text().strip()
+
+
+def served(certs: Path) -> bytes:
+    pair = published(certs.parent / "OUTPUT")
+    assert pair
+    return pair.certificate
+
+
+def desk(source: str = "auto", warn_days: int = 14) -> Desk:
+    return Desk(Settings(source, "certs/live", ["localhost"], warn_days))
+
+
+def test_a_pair_that_is_there_is_published(certs: Path, ca: trustme.CA) -> None:
+    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
+    desk("files").start()
+    assert served(certs) == (certs / "server.pem").read_bytes()
+    assert health(certs) == "ok"
+    expiry = float((certs.parent / "EXPIRY" / "expiry").read_text())
+    assert abs(expiry - (NOW + timedelta(days=90)).timestamp()) < 2
+
+
+@pytest.mark.parametrize("source", ["auto", "dev"])
+def test_where_none_is_there_one_is_made(certs: Path, source: str) -> None:
+    desk(source).start()
+    assert served(certs) == (certs / "server.pem").read_bytes()
+    desk(source).start()  # and taken the next time
+
+
+@pytest.mark.usefixtures("certs")
+def test_of_files_alone_none_is_made() -> None:
+    with pytest.raises(
+        CertificateError, match=r"there is no pair\. Put server.pem and server.key there, or set CERTS=dev"
+    ):
+        desk("files").start()
+
+
+def test_a_pair_of_ones_own_is_no_development_pair(certs: Path, ca: trustme.CA) -> None:
+    write(ca.issue_cert("localhost"), certs)
+    with pytest.raises(CertificateError, match="CERTS=dev, but there is a pair of your own"):
+        desk("dev").start()
+
+
+def test_a_desk_that_comes_back_publishes_nothing_new(certs: Path, ca: trustme.CA) -> None:
+    write(ca.issue_cert("localhost"), certs)
+    desk().start()
+    before = (certs.parent / "OUTPUT" / "current").readlink()
+    desk().start()
+    assert (certs.parent / "OUTPUT" / "current").readlink() == before
+
+
+def test_what_is_bad_for_a_moment_is_not_talked_about(
+    certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(ca.issue_cert("localhost"), certs)
+    at_work = desk()
+    at_work.start()
+    renewed = ca.issue_cert("localhost")
+    renewed.private_key_pem.write_to_path(certs / "server.key")
+    at_work.look()
+    clock.now += service.PATIENCE - 1
+    at_work.look()
+    assert health(certs) == "ok"
+    write(renewed, certs)
+    at_work.look()
+    assert served(certs) == (certs / "server.pem").read_bytes()
+    assert "is not the key" not in capsys.readouterr().out
+
+
+def test_what_stays_bad_is_said_once_and_never_served(
+    certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(ca.issue_cert("localhost"), certs)
+    at_work = desk()
+    at_work.start()
+    good = served(certs)
+    write(ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)), certs)
+    for _ in range(20):
+        at_work.look()
+        clock.now += 1
+    assert served(certs) == good
+    assert health(certs).startswith("the certificate expired on")
+    assert capsys.readouterr().out.count("expired on") == 1
+    for name in ("server.pem", "server.key"):
+        (certs / name).unlink()
+    for _ in range(20):
+        at_work.look()
+        clock.now += 1
+    assert health(certs) == "the pair is gone. Put one there again"
+    assert served(certs) == good
+    write(ca.issue_cert("localhost"), certs)
+    at_work.look()
+    assert health(certs) == "ok"
+    assert served(certs) == (certs / "server.pem").read_bytes()
+
+
+def test_few_days_left_let_it_start_and_are_seen_after_a_while(
+    certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=3, hours=1)), certs)
+    at_work = desk(warn_days=4)
+    at_work.start()
+    assert health(certs) == "ok"
+    clock.now += service.FORBEARANCE
+    at_work.look()
+    assert health(certs) == "the certificate expires in 3 days"
+    said = capsys.readouterr().out
+    assert "3 days from now" in said
+    assert "fewer than 4 days are left (CERTS_WARN_DAYS)" in said
+    clock.now += service.DAY
+    at_work.look()
+    assert "3 days from now" in capsys.readouterr().out
+    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
+    at_work.look()
+    assert health(certs) == "ok"
