@@ -6,7 +6,17 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its S
 
 from picows.websockets import ConnectionClosed
 
-from wss.connection import Connection, broadcast, client_address, peer_address
+from wss.client_certificate import ClientCertificate
+from wss.connection import Connection, broadcast, client_address, client_certificate, peer_address
 from wss.tls import tls_session
 
-__all__ = ["Connection", "ConnectionClosed", "broadcast", "client_address", "peer_address", "tls_session"]
+__all__ = [
+    "ClientCertificate",
+    "Connection",
+    "ConnectionClosed",
+    "broadcast",
+    "client_address",
+    "client_certificate",
+    "peer_address",
+    "tls_session",
+]

@@ -9,20 +9,26 @@ from multidict import CIMultiDict
 
 # What our proxies say about the client they speak for, in place of what it may have said itself.
 _SET_BY_PROXIES = {"x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+_SET_BY_PROXIES |= {"x-client-subject", "x-client-serial"}
 
 
 def remove_claims(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:
     """Remove the headers by which a client could pretend to be another one, in every spelling there is a use for."""
     for name in {name.lower() for name in headers}:
-        claim = name in ("forwarded", "x-real-ip", "x-request-id") or name.startswith("x-forwarded-")
+        claim = name == "forwarded" or name in _SET_BY_PROXIES or name.startswith("x-forwarded-")
         if claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
             headers.popall(name)
+
+
+def is_trusted(peer: str, trusted: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether the peer is a proxy of ours."""
+    return any(ip_address(peer) in network for network in trusted)
 
 
 def believed_address(peer: str, headers: CIMultiDict[str], trusted: Iterable[IPv4Network | IPv6Network]) -> str:
     """Return what X-Real-IP says where the peer is a trusted proxy and says one address, else the peer's."""
     claims = headers.getall("X-Real-IP", [])
-    if len(claims) == 1 and any(ip_address(peer) in network for network in trusted):
+    if len(claims) == 1 and is_trusted(peer, trusted):
         with suppress(ValueError):
             return readable(claims[0])
     return peer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wss.metrics import Metrics
 from wss.settings import SettingError, Settings
-from wss.tls import expiry, server_context
+from wss.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
 
 log = logging.getLogger("wss.certificate")
 
@@ -26,6 +26,11 @@ class Certificate:
         self._settings = settings
         self._counts = counts
         self._served, self.context = self._read()
+
+    @property
+    def is_wanted_of_clients(self) -> bool:
+        """Whether a websocket is only for clients with a certificate of their own."""
+        return self.context.verify_mode != ssl.CERT_NONE
 
     async def follow(self) -> None:
         """Look for another pair every second, and serve it from then on; open connections go on."""
@@ -46,11 +51,11 @@ class Certificate:
 
     def _renew(self) -> None:
         pair, context = self._read()  # in a context of its own: what is wrong never gets into the live one
-        if _has_rsa_key(pair) == _has_rsa_key(self._served):
+        if _lasting(pair) == _lasting(self._served):
             # The live one keeps its keys for tickets: clients resume.
             self.context.load_cert_chain(pair / "server.pem", pair / "server.key")
         else:
-            # OpenSSL keeps a pair for each kind of key: the live one would go on serving the old one, too.
+            # OpenSSL keeps a pair for each kind of key, and every CA: the live one would go on with the old ones, too.
             self.context = context
         self._served = pair
 
@@ -73,9 +78,8 @@ def _number(file: Path) -> float:
     return float(file.read_text())
 
 
-def _has_rsa_key(pair: Path) -> bool:
-    return _RSA_ENCRYPTION in ssl.PEM_cert_to_DER_cert(_leaf((pair / "server.pem").read_text("ascii")))
-
-
-def _leaf(chain: str) -> str:
-    return chain[: chain.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
+def _lasting(pair: Path) -> tuple[object, ...]:
+    """Return what a context cannot forget: the kind of key, and whom it takes client certificates of."""
+    leaf, footer, _ = (pair / "server.pem").read_text("ascii").partition(ssl.PEM_FOOTER)
+    has_rsa_key = _RSA_ENCRYPTION in ssl.PEM_cert_to_DER_cert(leaf + footer)
+    return has_rsa_key, *((pair / name).exists() and (pair / name).read_bytes() for name in (CLIENT_CA, CLIENT_CRL))

@@ -12,6 +12,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 from picows.websockets import Request, Response, Server
 
 from wss.address import AddressLimits, readable
+from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
 from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
 from wss.settings import Settings
@@ -36,6 +37,7 @@ class Connection(StrictConnection):
         response: Response,
         *,
         client: str,
+        certificate: ClientCertificate | None,
         accepted: float,
     ) -> None:
         compression = response.headers.get("Sec-WebSocket-Extensions")
@@ -50,6 +52,7 @@ class Connection(StrictConnection):
             settings=settings,
             client=client,
         )
+        self.certificate = certificate
         self._metrics = metrics
         self._address_limits = address_limits
         # From the proxy, so that its line and ours are found together; or our own.
@@ -193,6 +196,11 @@ def _size(message: Any) -> int:
 def peer_address(connection: Connection) -> str:
     """Return the address of whoever opened the TCP connection: the client, or the proxy before us."""
     return readable(connection.remote_address[0])
+
+
+def client_certificate(connection: Connection) -> ClientCertificate | None:
+    """Return subject and serial number of the client's certificate; None where CLIENT_CA asks for none."""
+    return connection.certificate
 
 
 def client_address(connection: Connection) -> str:

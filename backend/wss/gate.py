@@ -26,6 +26,8 @@ class Arrival:
     time: float
     decided: bool = False
     """Whether its request was good enough to be decided on."""
+    certificate: dict[str, Any] | None = None
+    """The client's certificate, verified, as Python's ssl tells it."""
 
 
 # Whose request is decided on at this moment: picows tells only the request.
@@ -112,6 +114,7 @@ class Gate(asyncio.BufferedProtocol):
 
     def _hand_on(self) -> None:
         self._deadline.cancel()
+        self._arrival.certificate = self._transport.get_extra_info("peercert")
         protocol = self._factory()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)

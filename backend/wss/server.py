@@ -10,9 +10,10 @@ from typing import cast
 import picows
 from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection
 
-from wss.address import AddressLimits, believed_address
+from wss.address import AddressLimits, believed_address, is_trusted
 from wss.app import Handler
 from wss.certificate import Certificate
+from wss.client_certificate import ClientCertificate, told, verified
 from wss.connection import Connection
 from wss.gate import Limits, arrival
 from wss.handshake import Handshake, Refusal, refusal
@@ -45,9 +46,11 @@ class WebSocketServer:
         # RFC 6797; behind a proxy, that says it.
         self._in_every_answer = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
         self._draining = False
+        self._certificate: Certificate | None = None
 
     async def listen(self, sock: socket.socket, certificate: Certificate | None) -> None:
         """Accept connections from now on."""
+        self._certificate = certificate
         listener = await picows.ws_create_server(
             self._answer,
             websocket_handshake_timeout=self._settings.handshake_timeout,
@@ -123,7 +126,10 @@ class WebSocketServer:
         full = len(self._sessions.handlers) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
         client = believed_address(arrived.peer, request.headers, self._settings.trusted_proxies)
-        refused = refused or self._check_address(client)
+        presented = verified(arrived.certificate)
+        if is_trusted(arrived.peer, self._settings.trusted_proxies):
+            presented = told(request.headers)
+        refused = refused or self._check_address(client) or self._check_certificate(presented)
         if refused:
             if refused.reason:
                 self._metrics.refused(refused.reason)
@@ -139,10 +145,17 @@ class WebSocketServer:
             request,
             response,
             client=client,
+            certificate=presented,
             accepted=arrived.time,
         )
         self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
+
+    def _check_certificate(self, presented: ClientCertificate | None) -> Refusal | None:
+        if self._certificate and self._certificate.is_wanted_of_clients and presented is None:
+            text = "A client certificate is needed here."
+            return refusal("certificate", HTTPStatus.FORBIDDEN, text)
+        return None  # behind a proxy, that sees to it
 
     def _check_address(self, client: str) -> Refusal | None:
         if self._address_limits.is_too_fast(client, time.monotonic()):

@@ -10,10 +10,15 @@ from pathlib import Path
 from wss.connection import Connection
 from wss.settings import SettingError
 
+# Beside the pair, where clients need a certificate of their own.
+CLIENT_CA = "client-ca.pem"
+CLIENT_CRL = "client-crl.pem"
+
 
 def server_context(directory: Path, *, modern: bool = False) -> ssl.SSLContext:
     """Return the context that serves ``server.pem`` with ``server.key`` of the directory; `modern`: without TLS 1.2.
 
+    With ``client-ca.pem`` it asks clients for a certificate, which they may leave out, but not forge.
     Raises SettingError where the pair cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -27,6 +32,12 @@ def server_context(directory: Path, *, modern: bool = False) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(directory / "server.pem", directory / "server.key")
+        if (directory / CLIENT_CA).exists():
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(directory / CLIENT_CA)
+        if (directory / CLIENT_CRL).exists():
+            context.load_verify_locations(directory / CLIENT_CRL)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except OSError as error:
         raise SettingError(
             f"TLS_DIR={str(directory)!r}: server.pem and server.key cannot be used ({error})."

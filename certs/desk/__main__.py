@@ -31,12 +31,22 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
     days = environ.get("CERTS_WARN_DAYS") or "14"
     if not days.isascii() or not days.isdigit():
         raise CertificateError(f"CERTS_WARN_DAYS={days!r} is no number of days. Set one, such as 14; 0 is off")
+    ca, crl = environ.get("CLIENT_CA") or "", environ.get("CLIENT_CRL") or ""
+    if crl and not ca:
+        raise CertificateError("CLIENT_CRL revokes certificates of CLIENT_CA, which is not set. Set both")
+    for name in (ca, crl):
+        if "/" in name:
+            raise CertificateError(
+                f"CLIENT_CA and CLIENT_CRL name files in CERTS_DIR, not {name!r}. Put the file there"
+            )
     domain = (environ.get("DOMAIN") or "localhost").lower().replace(",", " ").split()
     return Settings(
         source=source,
         certs_dir=environ.get("CERTS_DIR") or "certs/live",
         domain=[name.strip("[]") for name in domain],
         warn_days=int(days),
+        client_ca=ca,
+        client_crl=crl,
     )
 
 

@@ -1,6 +1,6 @@
 """A certificate chain and its key, as they lie in a directory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,10 @@ class Pair:
 
     certificate: bytes
     key: bytes
+    client_ca: bytes = b""
+    """The CAs, in PEM, of whom a client needs a certificate; empty: it needs none."""
+    client_crl: bytes = b""
+    """What these have revoked, in PEM; empty: nothing."""
     certificate_file: str = field(default=CERTIFICATE, compare=False)
     key_file: str = field(default=KEY, compare=False)
 
@@ -76,7 +80,7 @@ class Pair:
         if not self.ends_in_root:
             return self
         sent = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain[:-1])
-        return Pair(sent, self.key, self.certificate_file, self.key_file)
+        return replace(self, certificate=sent)
 
 
 def find_pair(directory: Path, name: str) -> Pair | None:
@@ -93,7 +97,8 @@ def read_pair(directory: Path) -> Pair | None:
         paths = [directory / certificate, directory / key]
         present = [path for path in paths if path.is_symlink() or path.exists()]
         if len(present) == len(paths):
-            return _with_chain(Pair(_read(paths[0]), _read(paths[1]), certificate, key), directory / CHAIN)
+            pair = Pair(_read(paths[0]), _read(paths[1]), certificate_file=certificate, key_file=key)
+            return _with_chain(pair, directory / CHAIN)
         if present and (certificate, key) != LAYOUTS[1]:  # it shares its key with the next
             (missing,) = set(paths) - set(present)
             raise CertificateError(
@@ -102,12 +107,25 @@ def read_pair(directory: Path) -> Pair | None:
     return None
 
 
+def with_clients(pair: Pair, directory: Path, ca: str, crl: str) -> Pair:
+    """Return the pair with whom clients need a certificate of: the files of these names, as far as they have one.
+
+    Raises CertificateError where such a file is missing or unreadable.
+    """
+    for name in (ca, crl):
+        if name and not (directory / name).exists():
+            raise CertificateError(f"{name} is missing, which CLIENT_CA or CLIENT_CRL names. Put it there, in PEM form")
+    return replace(
+        pair, client_ca=_read(directory / ca) if ca else b"", client_crl=_read(directory / crl) if crl else b""
+    )
+
+
 def _with_chain(pair: Pair, chain: Path) -> Pair:
     """Append the certificates of a separate file to a lone leaf."""
     if pair.certificate.count(b"-----BEGIN CERTIFICATE-----") != 1 or not chain.is_file():
         return pair
     whole = pair.certificate.rstrip() + b"\n" + _read(chain)
-    return Pair(whole, pair.key, f"{pair.certificate_file} with {CHAIN}", pair.key_file)
+    return replace(pair, certificate=whole, certificate_file=f"{pair.certificate_file} with {CHAIN}")
 
 
 def _read(path: Path) -> bytes:

@@ -5,9 +5,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from desk.pair import CERTIFICATE, KEY, Pair, read_pair
+from desk.pair import CERTIFICATE, KEY, Pair, read_pair, with_clients
 
 CURRENT = "current"
+# That they are there is what makes nginx, Apache and the backend ask clients for a certificate.
+CLIENT_CA = "client-ca.pem"
+CLIENT_CRL = "client-crl.pem"
 # The user of the TLS services' images; only it may read what is published.
 READER = 10001
 # Who has looked where the link leads may still be reading there when it moves on.
@@ -16,15 +19,24 @@ KEPT = 3
 
 def published(volume: Path) -> Pair | None:
     """Return what the TLS services are given now."""
-    return read_pair(volume / CURRENT)
+    directory = volume / CURRENT
+    pair = read_pair(directory)
+    names = (name if (directory / name).exists() else "" for name in (CLIENT_CA, CLIENT_CRL))
+    return with_clients(pair, directory, *names) if pair else None
 
 
 def stage(pair: Pair, volume: Path) -> Path:
     """Write the pair into a directory of its own, and return it: what is checked there is what will be published."""
     directory = Path(tempfile.mkdtemp(prefix="pair-", dir=volume))
-    for file, content, mode in ((CERTIFICATE, pair.certificate, 0o444), (KEY, pair.key, 0o400)):
-        (directory / file).write_bytes(content)
-        (directory / file).chmod(mode)
+    for file, content, mode in (
+        (CERTIFICATE, pair.certificate, 0o444),
+        (KEY, pair.key, 0o400),
+        (CLIENT_CA, pair.client_ca, 0o444),
+        (CLIENT_CRL, pair.client_crl, 0o444),
+    ):
+        if content:
+            (directory / file).write_bytes(content)
+            (directory / file).chmod(mode)
     return directory
 
 

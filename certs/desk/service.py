@@ -8,8 +8,9 @@ from pathlib import Path
 
 from desk import CertificateError
 from desk.check import SYSTEM_ROOTS, check_pair
+from desk.clients import check_clients
 from desk.development import CA, is_development, make_pair
-from desk.pair import Pair, find_pair
+from desk.pair import Pair, find_pair, with_clients
 from desk.publish import discard, publish, publish_expiry, published, stage
 
 INPUT = Path("/certs")  # CERTS_DIR of the host
@@ -30,6 +31,7 @@ FORBEARANCE = 60.0  # seconds
 def check(pair: Pair, domain: list[str], directory: Path) -> None:
     """Raise CertificateError unless the pair, which lies in the directory without its root, is good to be served."""
     check_pair(pair, domain, directory, [SYSTEM_ROOTS, INPUT / CA])
+    check_clients(pair)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Settings:
     certs_dir: str
     domain: list[str]
     warn_days: int
+    client_ca: str = ""
+    client_crl: str = ""
 
 
 class Desk:
@@ -102,7 +106,7 @@ class Desk:
         pair = find_pair(INPUT, self._settings.domain[0])
         if pair and self._settings.source == "dev" and not is_development(pair):
             raise CertificateError("CERTS=dev, but there is a pair of your own. Set CERTS=files, or move the pair away")
-        return pair
+        return pair and with_clients(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
 
     def _take(self, pair: Pair) -> None:
         if pair == self._refused and time.monotonic() - self._refused_at < AGAIN:

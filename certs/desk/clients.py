@@ -1,0 +1,67 @@
+"""Whom clients need a certificate of, where CLIENT_CA says so, and what is revoked of it."""
+
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from desk import CertificateError
+from desk.pair import Pair
+
+
+def check_clients(pair: Pair) -> None:
+    """Raise CertificateError unless the CAs are CAs, in their time, and the revocation lists theirs, and current."""
+    if not pair.client_ca:
+        return
+    authorities = _authorities(pair.client_ca)
+    if pair.client_crl:
+        _check_lists(pair.client_crl, authorities)
+
+
+def _authorities(pem: bytes) -> list[x509.Certificate]:
+    try:
+        authorities = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise CertificateError(
+            f"CLIENT_CA has no certificates in PEM form ({error}). Put the CA's certificate there"
+        ) from None
+    for authority in authorities:
+        name = authority.subject.rfc4514_string()
+        try:
+            is_ca = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            is_ca = False
+        if not is_ca:
+            raise CertificateError(f"CLIENT_CA: {name} is no CA. Put the certificate there that issued your clients'")
+        if authority.not_valid_after_utc < datetime.now(UTC):
+            raise CertificateError(
+                f"CLIENT_CA: {name} expired on {authority.not_valid_after_utc:%Y-%m-%d}. Put a valid CA there"
+            )
+    return authorities
+
+
+def _check_lists(pem: bytes, authorities: list[x509.Certificate]) -> None:
+    end = b"-----END X509 CRL-----"
+    blocks = [block + end for block in pem.split(end)[:-1]]
+    if not blocks:
+        raise CertificateError("CLIENT_CRL has no revocation list in PEM form. Put one there (openssl crl -inform der)")
+    missing = {authority.subject for authority in authorities}
+    for block in blocks:
+        try:
+            revoked = x509.load_pem_x509_crl(block)
+        except ValueError as error:
+            raise CertificateError(f"CLIENT_CRL is no revocation list in PEM form ({error}). Put one there") from None
+        issuer = revoked.issuer.rfc4514_string()
+        keys = [authority.public_key() for authority in authorities if authority.subject == revoked.issuer]
+        if not any(revoked.is_signature_valid(key) for key in keys):  # type: ignore[arg-type]  # a CA's key signs
+            raise CertificateError(
+                f"CLIENT_CRL: the list of {issuer} is by none of CLIENT_CA. Put that CA's list there"
+            )
+        if revoked.next_update_utc and revoked.next_update_utc < datetime.now(UTC):
+            raise CertificateError(
+                f"CLIENT_CRL: the list of {issuer} was good until {revoked.next_update_utc:%Y-%m-%d %H:%M} UTC,"
+                " and no client gets in with it. Put a current one there"
+            )
+        missing.discard(revoked.issuer)
+    if missing:
+        names = ", ".join(sorted(name.rfc4514_string() for name in missing))
+        raise CertificateError(f"CLIENT_CRL has no list of {names}: none of its clients would get in. Add it")

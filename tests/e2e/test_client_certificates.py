@@ -1,0 +1,125 @@
+"""CLIENT_CA: the websocket is for clients with a certificate of that CA, and the handler knows who they are."""
+
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+import websocket
+from client import UPGRADE, Target, ask, target_of
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from eventually import eventually
+from fixtures import Connect, NewStack
+from pairs import write_pair
+from stack import Stack
+
+NOW = datetime.now(UTC)
+NAME = 'Zoë, "the admin"'
+
+
+@pytest.fixture(scope="module")
+def clients() -> trustme.CA:
+    return trustme.CA(organization_name="Clients")
+
+
+@pytest.fixture
+def certs(ca: trustme.CA, clients: trustme.CA, tmp_path: Path) -> Path:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    clients.cert_pem.write_to_path(tmp_path / "client-ca.pem")
+    _revoke(clients, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def stack(profile: str, new_stack: NewStack, certs: Path) -> Stack:
+    settings = {"CERTS_DIR": str(certs), "CLIENT_CA": "client-ca.pem", "CLIENT_CRL": "client-crl.pem"}
+    stack = new_stack(profile, APP="apps.whoami:handler", **settings)
+    stack.up()
+    return stack
+
+
+@pytest.fixture
+def target(stack: Stack, ca_file: Path) -> Target:
+    return target_of(stack, ca_file)
+
+
+def _revoke(clients: trustme.CA, directory: Path, *leaves: trustme.LeafCert) -> None:
+    """Put a list there that revokes these."""
+    key = load_pem_private_key(clients.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(clients.cert_pem.bytes()).subject
+    builder = x509.CertificateRevocationListBuilder(issuer, NOW - timedelta(hours=1), NOW + timedelta(days=1))
+    for leaf in leaves:
+        revoked = x509.RevokedCertificateBuilder(_certificate(leaf).serial_number, NOW)
+        builder = builder.add_revoked_certificate(revoked.build())
+    whole = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # a CA's key signs
+    new = directory / "client-crl.new"
+    new.write_bytes(whole.public_bytes(Encoding.PEM))
+    new.replace(directory / "client-crl.pem")
+
+
+def _certificate(leaf: trustme.LeafCert) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
+
+
+def _context(target: Target, leaf: trustme.LeafCert) -> ssl.SSLContext:
+    context = target.context()
+    leaf.configure_cert(context)
+    return context
+
+
+def _is_refused(target: Target, connect: Connect, leaf: trustme.LeafCert) -> bool:
+    """Whether TLS or the server says no; never a 101."""
+    try:
+        connect(target, sslopt={"context": _context(target, leaf)}).send("in?")
+    except websocket.WebSocketBadStatusException as error:
+        return error.status_code == 403
+    except (OSError, websocket.WebSocketException):
+        return True
+    return False
+
+
+def test_only_who_has_a_certificate_gets_in_and_is_known(
+    stack: Stack, target: Target, connect: Connect, clients: trustme.CA, certs: Path
+) -> None:
+    forged = {"X-Client-Subject": "CN=root", "X-Client-Serial": "1"}
+    refused = ask(target, headers={**UPGRADE, **forged})
+    assert refused.status == 403
+    assert "A client certificate is needed here" in refused.text
+    if stack.profile != "direct":
+        assert ask(target, path="/").status == 200
+
+    zoe = clients.issue_cert("zoe@example.org", common_name=NAME, organization_name="Example")
+    ws = connect(target, sslopt={"context": _context(target, zoe)}, header=forged)
+    ws.send("who am I?")
+    seen = json.loads(ws.recv())
+    subject, serial = seen["certificate"]
+    assert subject.startswith(r"CN=Zo\C3\AB\, \"the admin\",OU=")
+    assert subject.endswith(",O=Example")
+    assert int(serial, 16) == _certificate(zoe).serial_number
+    assert "CN=root" not in json.dumps(seen)
+
+    assert _is_refused(target, connect, trustme.CA(organization_name="Clients").issue_cert("zoe@example.org"))
+    expired = clients.issue_cert("zoe@example.org", not_after=NOW - timedelta(days=1))
+    assert _is_refused(target, connect, expired)
+
+    # Revoked while the server runs: from now on; an open websocket goes on.
+    bob = clients.issue_cert("bob@example.org")
+    assert not _is_refused(target, connect, bob)
+    _revoke(clients, certs, zoe)
+    eventually(lambda: _is_refused(target, connect, zoe), 5, "who is revoked is refused")
+    assert not _is_refused(target, connect, bob)
+    ws.send("still there?")
+    assert json.loads(ws.recv())["certificate"] == [subject, serial]
+
+
+@pytest.mark.profiles("nginx")
+def test_what_is_no_ca_is_named(profile: str, new_stack: NewStack, ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    ca.issue_cert("zoe@example.org").cert_chain_pems[0].write_to_path(tmp_path / "client-ca.pem")
+    stack = new_stack(profile, CERTS_DIR=str(tmp_path), CLIENT_CA="client-ca.pem")
+    assert stack.compose("up", "--build", "--wait").code != 0
+    assert "is no CA. Put the certificate there that issued your clients'" in stack.logs("certs")

@@ -1,0 +1,35 @@
+"""Who a client is by its certificate: the same words, whoever verified it."""
+
+import pytest
+from multidict import CIMultiDict
+from wss.client_certificate import ClientCertificate, told, verified
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        (((("organizationName", "Example"),), (("commonName", "alice"),)), "CN=alice,O=Example"),
+        (((("commonName", "a"), ("userId", "b")),), "CN=a+UID=b"),
+        (((("commonName", 'a,b+c"d\\e<f>g;h'),),), r"CN=a\,b\+c\"d\\e\<f\>g\;h"),
+        (((("commonName", " #x "),),), r"CN=\ #x\ "),
+        (((("commonName", "#x"),),), r"CN=\#x"),
+        (((("commonName", "Zoë"),),), r"CN=Zo\C3\AB"),
+        (((("emailAddress", "a@b.c"),),), "emailAddress=a@b.c"),
+        ((), ""),
+    ],
+)
+def test_a_subject_is_written_as_rfc_4514_has_it(subject: object, text: str) -> None:
+    assert verified({"subject": subject, "serialNumber": "0A"}) == ClientCertificate(text, "0A")
+
+
+def test_no_certificate_is_nobody() -> None:
+    assert verified(None) is None
+    assert verified({}) is None
+    assert told(CIMultiDict()) is None
+    assert told(CIMultiDict({"X-Client-Subject": "CN=alice"})) is None
+
+
+@pytest.mark.parametrize("subject", [r"CN=Zo\C3\AB", "CN=Zoë", "CN=Zo\udcc3\udcab"])
+def test_a_proxy_tells_in_its_own_spelling(subject: str) -> None:
+    headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A"})
+    assert told(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")

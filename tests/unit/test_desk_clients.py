@@ -1,0 +1,53 @@
+"""CLIENT_CA and CLIENT_CRL: what the desk takes for clients' certificates."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from desk import CertificateError
+from desk.clients import check_clients
+from desk.pair import Pair
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+def crl(ca: trustme.CA, until: datetime = NOW + timedelta(days=1)) -> bytes:
+    key = load_pem_private_key(ca.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
+    builder = x509.CertificateRevocationListBuilder(issuer, until - timedelta(days=2), until)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+
+
+def check(client_ca: bytes, client_crl: bytes = b"") -> None:
+    check_clients(Pair(b"", b"", client_ca, client_crl))
+
+
+def test_cas_with_their_lists_are_taken(ca: trustme.CA) -> None:
+    other = trustme.CA()
+    check(b"")
+    check(ca.cert_pem.bytes())
+    check(ca.cert_pem.bytes() + other.cert_pem.bytes(), crl(ca) + crl(other))
+
+
+def test_what_would_let_nobody_in_is_named(ca: trustme.CA) -> None:
+    other = trustme.CA()
+    authority = ca.cert_pem.bytes()
+    for client_ca, client_crl, complaint in (
+        (b"nonsense", b"", "CLIENT_CA has no certificates in PEM form"),
+        (ca.issue_cert("a@b.c").cert_chain_pems[0].bytes(), b"", "is no CA"),
+        (authority, b"nonsense", "CLIENT_CRL has no revocation list in PEM form"),
+        (authority, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "CLIENT_CRL is no revocation list"),
+        (authority, crl(other), "by none of CLIENT_CA"),
+        (authority, crl(ca, NOW - timedelta(hours=1)), "was good until"),
+        (authority + other.cert_pem.bytes(), crl(ca), "CLIENT_CRL has no list of"),
+    ):
+        with pytest.raises(CertificateError, match=complaint):
+            check(client_ca, client_crl)
