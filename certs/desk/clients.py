@@ -17,6 +17,17 @@ def check_clients(pair: Pair) -> None:
         _check_lists(pair.client_crl, authorities)
 
 
+def lists_end(pair: Pair) -> datetime | None:
+    """Return when the first revocation list is out of date, and with it everybody out; None where none is."""
+    ends = [revoked.next_update_utc for revoked in map(x509.load_pem_x509_crl, _blocks(pair.client_crl))]
+    return min((end for end in ends if end), default=None)
+
+
+def _blocks(pem: bytes) -> list[bytes]:
+    end = b"-----END X509 CRL-----"
+    return [block + end for block in pem.split(end)[:-1]]
+
+
 def _authorities(pem: bytes) -> list[x509.Certificate]:
     try:
         authorities = x509.load_pem_x509_certificates(pem)
@@ -40,8 +51,7 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
 
 
 def _check_lists(pem: bytes, authorities: list[x509.Certificate]) -> None:
-    end = b"-----END X509 CRL-----"
-    blocks = [block + end for block in pem.split(end)[:-1]]
+    blocks = _blocks(pem)
     if not blocks:
         raise CertificateError("CLIENT_CRL has no revocation list in PEM form. Put one there (openssl crl -inform der)")
     missing = {authority.subject for authority in authorities}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from desk import CertificateError
 from desk.check import SYSTEM_ROOTS, check_pair
-from desk.clients import check_clients
+from desk.clients import check_clients, lists_end
 from desk.development import CA, is_development, make_pair
 from desk.pair import Pair, find_pair, with_clients
 from desk.publish import discard, publish, publish_expiry, published, stage
@@ -52,6 +52,7 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._served: Pair | None = None
+        self._lists_end: datetime | None = None
         self._refused: Pair | None = None
         self._refusal = CertificateError()
         self._refused_at = 0.0
@@ -92,6 +93,11 @@ class Desk:
             if pair != self._served:
                 self._take(pair)
                 self._report()
+            if self._lists_end and self._lists_end < datetime.now(UTC):
+                raise CertificateError(
+                    f"CLIENT_CRL was good until {self._lists_end:%Y-%m-%d %H:%M} UTC, and no client gets in any more."
+                    " Put a new one there"
+                )
         except CertificateError as error:
             self._is_wrong(str(error))
         else:
@@ -124,7 +130,7 @@ class Desk:
         else:
             publish(staged)
         publish_expiry(pair.expiry.timestamp(), EXPIRY)
-        self._served = pair
+        self._served, self._lists_end = pair, lists_end(pair)
 
     def _is_wrong(self, complaint: str) -> None:
         now = time.monotonic()

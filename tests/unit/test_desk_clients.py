@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from desk import CertificateError
-from desk.clients import check_clients
+from desk.clients import check_clients, lists_end
 from desk.pair import Pair
 
 NOW = datetime.now(UTC)
@@ -35,6 +35,12 @@ def test_cas_with_their_lists_are_taken(ca: trustme.CA) -> None:
     check(b"")
     check(ca.cert_pem.bytes())
     check(ca.cert_pem.bytes() + other.cert_pem.bytes(), crl(ca) + crl(other))
+
+
+def test_lists_end_with_the_first_of_them(ca: trustme.CA) -> None:
+    soon = (NOW + timedelta(hours=1)).replace(microsecond=0)
+    assert lists_end(Pair(b"", b"", b"", crl(ca) + crl(ca, soon))) == soon
+    assert lists_end(Pair(b"", b"")) is None
 
 
 def test_what_would_let_nobody_in_is_named(ca: trustme.CA) -> None:
