@@ -97,7 +97,7 @@ class Handshake:
         hosts = headers.getall("Host", [])
         if len(hosts) != 1:
             return refusal("host", HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
-        if _hostname(hosts[0]) not in self._domain:
+        if hostname(hosts[0]) not in self._domain:
             return refusal(
                 "host", HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
             )
@@ -142,7 +142,7 @@ def _check_upgrade(headers: CIMultiDict[str]) -> Refusal | None:
     return None
 
 
-def _hostname(host: str) -> str:
+def hostname(host: str) -> str:
     """Return the name in a Host header without port and brackets, in lower case."""
     if host.startswith("["):
         with suppress(ValueError):  # in the one spelling of RFC 5952, as in the settings

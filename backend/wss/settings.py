@@ -76,6 +76,10 @@ class Settings:
     """Whether browsers are told to use nothing but https for two years."""
     tls: Path | None
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
+    challenges: Path | None
+    """What to show an ACME server on port 80, a directory; None: port 80 is closed."""
+    public_port: int
+    """The port that clients connect to for TLS, where it is ours."""
     expiry_file: Path | None
     """Where the desk says when the proxy's certificate expires."""
 
@@ -122,6 +126,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls_modern=read("TLS_POLICY", "intermediate", values.tls_policy) == "modern",
         hsts=read("HSTS", "0", values.flag),
         tls=read("TLS_DIR", "", values.path),
+        challenges=read("CHALLENGES", "", values.path),
+        public_port=read("DIRECT_PORT", "8282", values.published_port),
         expiry_file=read("EXPIRY_FILE", "", values.path),
     )
     if settings.ping_interval > MOST_SILENCE:

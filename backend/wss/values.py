@@ -163,6 +163,11 @@ def path(value: str) -> Path | None:
     return Path(value) if value else None
 
 
+def published_port(value: str) -> int:
+    """What Compose takes: a port, or an address and a port."""
+    return port(value.rpartition(":")[2])
+
+
 def port(value: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value) <= 65535):
         raise ValueError("not a port. Give 0 to 65535")

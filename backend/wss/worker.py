@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wss import metrics, status
+from wss import metrics, plain_http, status
 from wss.app import load_handler
 from wss.certificate import Certificate, follow_expiry
 from wss.logs import start_logging
@@ -51,6 +51,7 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
         keeping.append(asyncio.create_task(certificate.follow()))
     elif settings.expiry_file:
         keeping.append(asyncio.create_task(follow_expiry(settings.expiry_file, counts)))
+    plain = plain_http.listen(settings, settings.challenges) if settings.challenges else None
     _tell_parent()
     scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
     log.info(
@@ -60,6 +61,8 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
         extra={"app": settings.app, "workers": settings.workers, "metrics_port": settings.metrics_port},
     )
     code, reason = await stop
+    if plain:
+        plain.close()
     if code == SERVICE_RESTART[0]:
         await server.hand_over()
     log.info("stopping: closing %d connections with %d", len(server.connections), code)

@@ -14,13 +14,14 @@ import threading
 from pathlib import Path
 
 from desk import CertificateError
+from desk.acme import LETS_ENCRYPT, WEBROOT, Order
 from desk.check import describe_key
 from desk.development import is_development, make_pair
 from desk.pair import Pair, find_pair, read_pair
 from desk.publish import published, stage
 from desk.service import INPUT, OUTPUT, Desk, Settings, check
 
-SOURCES = ("auto", "files", "dev")
+SOURCES = ("auto", "files", "dev", "acme")
 
 
 def read_settings(environ: "os._Environ[str]") -> Settings:
@@ -40,13 +41,37 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
                 f"CLIENT_CA and CLIENT_CRL name files in CERTS_DIR, not {name!r}. Put the file there"
             )
     domain = (environ.get("DOMAIN") or "localhost").lower().replace(",", " ").split()
+    names = [name.strip("[]") for name in domain]
     return Settings(
         source=source,
         certs_dir=environ.get("CERTS_DIR") or "certs/live",
-        domain=[name.strip("[]") for name in domain],
+        domain=names,
         warn_days=int(days),
         client_ca=ca,
         client_crl=crl,
+        order=_order(environ, names) if source == "acme" else None,
+    )
+
+
+def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
+    if not WEBROOT.is_dir():
+        raise CertificateError("CERTS=acme needs port 80. Set COMPOSE_FILE=compose.yaml:acme.yaml")
+    directory = environ.get("ACME_DIRECTORY") or LETS_ENCRYPT
+    if not directory.startswith("https://"):
+        raise CertificateError(f"ACME_DIRECTORY={directory!r} is no https URL. Set that of the ACME server's directory")
+    root = environ.get("ACME_CA") or ""
+    if root and ("/" in root or not (INPUT / root).is_file()):
+        raise CertificateError(f"ACME_CA={root!r} is no file in CERTS_DIR. Put the root of the ACME server there")
+    retry = environ.get("ACME_RETRY") or "300"
+    if not retry.isascii() or not retry.isdigit() or retry == "0":
+        raise CertificateError(f"ACME_RETRY={retry!r} is no number of seconds. Set one, such as 300")
+    return Order(
+        domain,
+        email=environ.get("ACME_EMAIL") or "",
+        directory=directory,
+        profile=environ.get("ACME_PROFILE") or "",
+        root=INPUT / root if root else None,
+        retry=float(retry),
     )
 
 

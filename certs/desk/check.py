@@ -26,11 +26,12 @@ _FIT = "Put a pair there with an ECDSA key on P-256 or P-384, or an RSA key of 2
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
 
 
-def check_pair(pair: Pair, domain: list[str], directory: Path, roots: Iterable[Path] = ()) -> None:
+def check_pair(pair: Pair, domain: list[str], directory: Path, roots: Iterable[Path] | None = ()) -> None:
     """Raise CertificateError unless clients of every name in `domain` that trust the chain's root accept the pair.
 
     OpenSSL judges in a handshake in memory; it reads the pair from `directory`, where it lies as files. `roots` are
-    files with the roots that clients know, as far as they are there: what leads to one of them is complete.
+    files with the roots that clients know, as far as they are there: what leads to one of them is complete. None: it is
+    complete anyway.
     """
     _check_key(pair)
     _check_order(pair)
@@ -44,7 +45,7 @@ def check_pair(pair: Pair, domain: list[str], directory: Path, roots: Iterable[P
             raise CertificateError(f"no TLS client can use {pair.certificate_file} ({error.reason}). {_FIT}") from None
         except ValueError:  # also UnicodeError: what Python takes for no host name at all
             raise CertificateError(f"DOMAIN has {name!r}, which is no host name. Correct DOMAIN") from None
-    if not pair.ends_in_root:
+    if roots is not None and not pair.ends_in_root:
         _check_complete(pair, domain[0], server, roots)
 
 

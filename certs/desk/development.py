@@ -15,6 +15,7 @@ ISSUER = "wss development CA"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Apple's systems refuse longer-lived server certificates, whoever issued them (https://support.apple.com/103769).
 LIFETIME = timedelta(days=825)
+TEMPORARY = timedelta(days=7)
 
 
 def is_development(pair: Pair) -> bool:
@@ -28,26 +29,40 @@ def make_pair(directory: Path, domain: list[str]) -> None:
 
     The authority's key is never written: whoever trusts ca.pem trusts this one pair and no other.
     """
+    ca, leaf = _issue([*domain, *LOOPBACK], LIFETIME)
+    for name, content, mode in (
+        (CA, ca.cert_pem.bytes(), 0o644),
+        (KEY, leaf.private_key_pem.bytes(), 0o600),
+        (CERTIFICATE, _chain(leaf), 0o644),
+    ):
+        _write(directory / name, content, mode)
+
+
+def temporary_pair(domain: list[str]) -> Pair:
+    """Return a pair that nobody trusts, to serve with until there is a better one."""
+    _, leaf = _issue(domain, TEMPORARY)
+    return Pair(_chain(leaf), leaf.private_key_pem.bytes())
+
+
+def _chain(leaf: trustme.LeafCert) -> bytes:
+    return b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+
+
+def _issue(names: list[str], lifetime: timedelta) -> tuple[trustme.CA, trustme.LeafCert]:
     now = datetime.now(UTC)
     ca = trustme.CA(organization_name=ISSUER)
     try:
         leaf = ca.issue_cert(
-            *dict.fromkeys((*domain, *LOOPBACK)),
+            *dict.fromkeys(names),
             organization_name="wss development certificate",
             not_before=now - timedelta(hours=1),
-            not_after=now + LIFETIME - timedelta(hours=1),
+            not_after=now + lifetime - timedelta(hours=1),
         )
     except ValueError as error:
         raise CertificateError(
-            f"no certificate can be made for DOMAIN={','.join(domain)} ({error}). Correct DOMAIN"
+            f"no certificate can be made for DOMAIN={','.join(names)} ({error}). Correct DOMAIN"
         ) from None
-    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    for name, content, mode in (
-        (CA, ca.cert_pem.bytes(), 0o644),
-        (KEY, leaf.private_key_pem.bytes(), 0o600),
-        (CERTIFICATE, chain, 0o644),
-    ):
-        _write(directory / name, content, mode)
+    return ca, leaf
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -3,13 +3,14 @@
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from desk import CertificateError
+from desk.acme import Acme, Order
 from desk.check import SYSTEM_ROOTS, check_pair
 from desk.clients import check_clients, lists_end
-from desk.development import CA, is_development, make_pair
+from desk.development import CA, is_development, make_pair, temporary_pair
 from desk.pair import Pair, find_pair, with_clients
 from desk.publish import discard, publish, publish_expiry, published, stage
 
@@ -26,11 +27,13 @@ AGAIN = 10.0  # seconds
 DAY = 86400.0
 # A start must succeed however few days are left: only then is the desk unhealthy.
 FORBEARANCE = 60.0  # seconds
+# A short-lived certificate is never far from its end: there, the last quarter of its life counts.
+QUARTER = 4
 
 
-def check(pair: Pair, domain: list[str], directory: Path) -> None:
+def check(pair: Pair, domain: list[str], directory: Path, *, any_root: bool = False) -> None:
     """Raise CertificateError unless the pair, which lies in the directory without its root, is good to be served."""
-    check_pair(pair, domain, directory, [SYSTEM_ROOTS, INPUT / CA])
+    check_pair(pair, domain, directory, None if any_root else [SYSTEM_ROOTS, INPUT / CA])
     check_clients(pair)
 
 
@@ -44,6 +47,8 @@ class Settings:
     warn_days: int
     client_ca: str = ""
     client_crl: str = ""
+    order: Order | None = None
+    """What to ask an ACME server for, where the certificate comes from one."""
 
 
 class Desk:
@@ -51,7 +56,9 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._acme = Acme(settings.order) if settings.order else None
         self._served: Pair | None = None
+        self._is_temporary = False
         self._lists_end: datetime | None = None
         self._refused: Pair | None = None
         self._refusal = CertificateError()
@@ -64,7 +71,11 @@ class Desk:
     def start(self) -> None:
         """Publish the first pair; raises CertificateError where there is none, or it is not good."""
         pair = self._find()
-        if pair is None and self._settings.source != "files":
+        if pair is None and self._acme:
+            pair = temporary_pair(self._settings.domain)
+            self._is_temporary = True
+            self._say("serving with a certificate that nobody trusts, until the ACME server has issued one")
+        elif pair is None and self._settings.source != "files":
             make_pair(INPUT, self._settings.domain)
             pair = self._find()
             self._say(
@@ -83,16 +94,25 @@ class Desk:
         """Look again and again, until the event is set."""
         while not stop.wait(LOOK):
             self.look()
+        if self._acme:
+            self._acme.stop()
 
     def look(self) -> None:
         """Take what has changed, if it is good; if it stays bad, say why, once."""
         try:
+            if self._acme:
+                self._acme.look(time.monotonic())
             pair = self._find()
+            if pair is None and self._acme:
+                pair = self._served
             if pair is None:
                 raise CertificateError("the pair is gone. Put one there again")
             if pair != self._served:
                 self._take(pair)
+                self._is_temporary = False
                 self._report()
+            if self._acme and self._acme.problem:
+                raise CertificateError(f"the ACME server issues no certificate: {self._acme.problem.rstrip('.')}")
             if self._lists_end and self._lists_end < datetime.now(UTC):
                 raise CertificateError(
                     f"CLIENT_CRL was good until {self._lists_end:%Y-%m-%d %H:%M} UTC, and no client gets in any more."
@@ -109,7 +129,7 @@ class Desk:
     def _find(self) -> Pair | None:
         if not INPUT.is_dir():
             raise CertificateError("this is not a directory. Set CERTS_DIR to one")
-        pair = find_pair(INPUT, self._settings.domain[0])
+        pair = self._acme.pair() if self._acme else find_pair(INPUT, self._settings.domain[0])
         if pair and self._settings.source == "dev" and not is_development(pair):
             raise CertificateError("CERTS=dev, but there is a pair of your own. Set CERTS=files, or move the pair away")
         return pair and with_clients(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
@@ -120,7 +140,8 @@ class Desk:
         sent = pair.without_root()
         staged = stage(sent, OUTPUT)
         try:
-            check(pair, self._settings.domain, staged)
+            # An ACME server knows what belongs into its chain; a staging one's root nobody else does.
+            check(pair, self._settings.domain, staged, any_root=self._acme is not None)
         except CertificateError as error:
             discard(staged)
             self._refused, self._refusal, self._refused_at = pair, error, time.monotonic()
@@ -137,7 +158,8 @@ class Desk:
         self._wrong_since = self._wrong_since or now
         if now - self._wrong_since >= PATIENCE and complaint != self._complained:
             self._complained = complaint
-            self._say(f"{self._settings.certs_dir}: {complaint}. The pair before goes on serving")
+            where = "" if self._acme else f"{self._settings.certs_dir}: "
+            self._say(f"{where}{complaint}. The pair before goes on serving")
 
     def _report(self) -> None:
         assert self._served
@@ -153,7 +175,10 @@ class Desk:
 
     def _expires_soon(self) -> bool:
         assert self._served
-        return self._served.days_left < self._settings.warn_days
+        if self._is_temporary:
+            return False
+        left, lifetime = self._served.expiry - datetime.now(UTC), self._served.expiry - self._served.start
+        return left < min(timedelta(days=self._settings.warn_days), lifetime / QUARTER)
 
     def _tell_health(self) -> None:
         assert self._served

@@ -1,0 +1,128 @@
+"""CERTS=acme, with Pebble, an ACME server for tests: its certificates last a minute, so that they are renewed soon."""
+
+import http.client
+import re
+import socket
+import ssl
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trustme
+import websocket
+from client import TIMEOUT
+from eventually import eventually
+from fixtures import NewStack
+from pairs import write_pair
+from stack import INNER_PORT, REPOSITORY, Stack
+
+NAME = "wss.example"
+FILES = tuple(REPOSITORY / name for name in ("compose.yaml", "acme.yaml", "tests/harness/pebble/compose.yaml"))
+
+
+@pytest.fixture
+def stack(profile: str, new_stack: NewStack, ca: trustme.CA, tmp_path: Path) -> Stack:
+    """Not up: the stack with an ACME server that has its root from the test's CA."""
+    certs, pebble = tmp_path / "certs", tmp_path / "pebble"
+    for directory in (certs, pebble):
+        directory.mkdir()
+    ca.cert_pem.write_to_path(certs / "acme-root.pem")
+    write_pair(ca.issue_cert("pebble", "localhost"), pebble)
+    for path in (pebble, *pebble.iterdir()):
+        path.chmod(0o755)
+    return new_stack(
+        profile,
+        files=FILES,
+        CERTS_DIR=str(certs),
+        PEBBLE_DIR=str(pebble),
+        DOMAIN=NAME,
+        ACME_DIRECTORY="https://pebble:14000/dir",
+        ACME_CA="acme-root.pem",
+        ACME_EMAIL="operator@wss.example",
+        ACME_RETRY="1",
+        HTTP_PORT="127.0.0.1:0",
+    )
+
+
+def _published(stack: Stack, service: str, port: int) -> int:
+    bindings = stack.container(service).ports[f"{port}/tcp"] or []
+    return next(int(binding["HostPort"]) for binding in bindings)
+
+
+def _trust(stack: Stack, ca_file: Path) -> ssl.SSLContext:
+    """Return a client's context that trusts nothing but the ACME server's root of this very run."""
+    with _open(_published(stack, "pebble", 15000), ssl.create_default_context(cafile=ca_file), "localhost") as tls:
+        tls.sendall(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: tls.recv(65536), b""))
+    return ssl.create_default_context(cadata=answer.partition(b"\r\n\r\n")[2].decode())
+
+
+def _open(port: int, context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT), server_hostname=name)
+
+
+def _connect(stack: Stack, context: ssl.SSLContext) -> tuple[websocket.WebSocket, str]:
+    """Return a websocket to the name of the certificate, and the serial number of that."""
+    tls = _open(_published(stack, stack.profile, INNER_PORT[stack.profile]), context, NAME)
+    certificate = tls.getpeercert()
+    assert certificate
+    ws = websocket.create_connection(f"wss://{NAME}/wss", socket=tls, timeout=TIMEOUT, suppress_origin=True)
+    return ws, str(certificate["serialNumber"])
+
+
+def _health(stack: Stack) -> str:
+    container = stack.container("certs")
+    container.reload()
+    return str(container.attrs["State"]["Health"]["Log"][-1]["Output"])
+
+
+def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, ca_file: Path) -> None:
+    stack.up()
+    context = _trust(stack, ca_file)
+    # Until it is obtained, clients refuse what is served.
+    ws, first = eventually(lambda: _connect(stack, context), 30, "there is a certificate")
+    with closing(ws):
+
+        def renewed() -> str:
+            ws.send("tom")
+            assert ws.recv() == "ok"
+            later, serial = _connect(stack, context)
+            with closing(later):
+                return serial if serial != first else ""
+
+        eventually(renewed, 60, "it is renewed")
+        ws.send("tom")
+        assert ws.recv() == "ok"
+
+    # Account and certificate outlive `down`.
+    account = _accounts(stack)
+    assert stack.compose("down").code == 0
+    stack.up()
+    assert _accounts(stack) == account
+
+    # All else on port 80 goes on to https, and nowhere else.
+    assert _ask_in_plain(stack, NAME)[0] == 308
+    assert re.fullmatch(rf"https://{NAME}(:\d+)?/page\?x=1", _ask_in_plain(stack, NAME)[1])
+    assert _ask_in_plain(stack, "evil.example") == (421, "")
+
+
+def _ask_in_plain(stack: Stack, host: str) -> tuple[int, str]:
+    """Return the status and the Location of an answer on port 80."""
+    with closing(http.client.HTTPConnection("127.0.0.1", _published(stack, stack.profile, 80))) as connection:
+        connection.request("GET", "/page?x=1", headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location", "")
+
+
+def _accounts(stack: Stack) -> list[str]:
+    return sorted(stack.run_in("certs", "find", "/acme/accounts", "-name", "private_key.json").split())
+
+
+def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> None:
+    stack.settings = {**stack.settings, "DOMAIN": "nowhere.example"}
+    stack.up()
+    eventually(lambda: "nowhere.example: " in _health(stack), 60, "the desk is unhealthy")
+    line = next(line for line in stack.logs("certs").splitlines() if "the ACME server issues no certificate" in line)
+    assert "nowhere.example: " in line
+    assert "certificate that nobody trusts" in stack.logs("certs")
+    assert stack.container("certs").status == "running"

@@ -1,0 +1,110 @@
+"""ACME: what is asked of certbot, when, and what is told of its failures."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from desk import acme
+from desk.acme import Acme, Order, describe, seconds_to_wait
+
+FAILURE = """\
+Saving debug log to /tmp/certbot/letsencrypt.log
+Requesting a certificate for wss.example
+
+Certbot failed to authenticate some domains (authenticator: webroot). The Certificate Authority reported these problems:
+  Identifier: wss.example
+  Type:   connection
+  Detail: 192.0.2.1: Timeout during connect (likely firewall problem)
+
+Hint: The Certificate Authority failed to download the temporary challenge files.
+
+Some challenges have failed.
+Ask for help or search for solutions at https://community.letsencrypt.org.
+"""
+LIMITED = """\
+Saving debug log to /tmp/certbot/letsencrypt.log
+An unexpected error occurred:
+too many failed authorizations (5) for "wss.example" in the last 1h0m0s, retry after {:%Y-%m-%d %H:%M:%S} UTC: see
+Ask for help or search for solutions at https://community.letsencrypt.org.
+"""
+
+
+def test_a_problem_is_told_in_the_servers_words() -> None:
+    assert describe(FAILURE) == "wss.example: connection: 192.0.2.1: Timeout during connect (likely firewall problem)"
+    assert describe(LIMITED.format(datetime.now(UTC))).startswith("An unexpected error occurred: too many failed")
+    assert describe("") == "certbot said nothing"
+
+
+def test_the_server_is_left_alone_for_as_long_as_it_asks() -> None:
+    assert seconds_to_wait(FAILURE) == 0
+    assert 3590 < seconds_to_wait(LIMITED.format(datetime.now(UTC) + timedelta(hours=1))) <= 3600
+    assert seconds_to_wait(LIMITED.format(datetime.now(UTC) - timedelta(hours=1))) == 0
+
+
+@pytest.fixture
+def certbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certbot that says and does what the file says; it is asked in the file beside."""
+    program = tmp_path / "certbot"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n. {tmp_path}/script\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(acme, "STORE", tmp_path / "acme")
+    return tmp_path
+
+
+def run(client: Acme, now: float) -> None:
+    """Let it start, and come to its end."""
+    client.look(now)
+    assert client._running
+    client._running.wait()
+    client.look(now)
+
+
+def asked(certbot: Path) -> list[str]:
+    return (certbot / "asked").read_text().splitlines()
+
+
+def test_it_asks_more_slowly_after_each_failure(certbot: Path) -> None:
+    (certbot / "script").write_text(f"cat <<'EOT'\n{FAILURE}EOT\nexit 1\n")
+    client = Acme(Order(["wss.example", "192.0.2.1"], email="a@b.c", retry=10))
+    now = 0.0
+    for failures in range(4):
+        run(client, now)
+        assert client.problem.startswith("wss.example: connection")
+        shortest = 10 * 2**failures * 0.8
+        client.look(now + shortest - 1)
+        assert len(asked(certbot)) == failures + 1
+        now += shortest * 1.2 / 0.8 + 1
+    line = asked(certbot)[0]
+    assert "--domain wss.example --ip-address 192.0.2.1" in line
+    assert "--email a@b.c" in line
+    (certbot / "script").write_text("exit 0\n")
+    run(client, now)
+    assert client.problem == ""
+
+
+def test_it_looks_again_within_a_part_of_the_lifetime(certbot: Path) -> None:
+    live = certbot / "acme" / "live" / "wss.example"
+    live.mkdir(parents=True)
+    start = datetime.now(UTC)
+    leaf = trustme.CA().issue_cert("wss.example", not_before=start, not_after=start + timedelta(days=6))
+    leaf.cert_chain_pems[0].write_to_path(live / "fullchain.pem")
+    leaf.private_key_pem.write_to_path(live / "privkey.pem")
+    (certbot / "script").write_text("exit 0\n")
+    client = Acme(Order(["wss.example"]))
+    run(client, 0.0)
+    assert client.pair()
+    client.look(0.8 * 6 * 3600 - 1)  # a 24th of six days, less a fifth
+    assert len(asked(certbot)) == 1
+    run(client, 1.2 * 6 * 3600)
+
+
+def test_a_stop_ends_it(certbot: Path) -> None:
+    (certbot / "script").write_text("exec sleep 60\n")
+    client = Acme(Order(["wss.example"]))
+    client.look(0.0)
+    running = client._running
+    assert running
+    client.stop()
+    assert running.returncode is not None
