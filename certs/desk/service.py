@@ -58,7 +58,8 @@ class Desk:
         self._settings = settings
         self._acme = Acme(settings.order) if settings.order else None
         self._served: Pair | None = None
-        self._is_temporary = False
+        self._temporary: Pair | None = None
+        """What is served until the ACME server has issued the first one."""
         self._lists_end: datetime | None = None
         self._refused: Pair | None = None
         self._refusal = CertificateError()
@@ -70,25 +71,36 @@ class Desk:
 
     def start(self) -> None:
         """Publish the first pair; raises CertificateError where there is none, or it is not good."""
-        pair = self._find()
-        if pair is None and self._acme:
-            pair = temporary_pair(self._settings.domain)
-            self._is_temporary = True
-            self._say("serving with a certificate that nobody trusts, until the ACME server has issued one")
-        elif pair is None and self._settings.source != "files":
+        if self._acme:
+            self._start_with_acme()
+        else:
+            self._take(self._find() or self._make())
+        self._started = time.monotonic()
+        self._report()
+        self._tell_health()
+
+    def _start_with_acme(self) -> None:
+        try:
+            if pair := self._find():
+                self._take(pair)
+                return
+        except CertificateError as error:  # it expired while nobody looked, or DOMAIN is another one
+            self._say(f"what was obtained before is not served: {error}")
+        self._temporary = temporary_pair(self._settings.domain)
+        self._take(self._with_clients(self._temporary))
+        self._say("serving with a certificate that nobody trusts, until the ACME server has issued one")
+
+    def _make(self) -> Pair:
+        if self._settings.source != "files":
             make_pair(INPUT, self._settings.domain)
-            pair = self._find()
             self._say(
                 f"made a development certificate. To trust it: sudo cp {self._settings.certs_dir}/{CA}"
                 " /usr/local/share/ca-certificates/wss-development.crt && sudo update-ca-certificates"
                 " (browsers and other systems: README)"
             )
-        if pair is None:
-            raise CertificateError("there is no pair. Put server.pem and server.key there, or set CERTS=dev")
-        self._take(pair)
-        self._started = time.monotonic()
-        self._report()
-        self._tell_health()
+        if pair := self._find():
+            return pair
+        raise CertificateError("there is no pair. Put server.pem and server.key there, or set CERTS=dev")
 
     def run(self, stop: threading.Event) -> None:
         """Look again and again, until the event is set."""
@@ -102,17 +114,18 @@ class Desk:
         try:
             if self._acme:
                 self._acme.look(time.monotonic())
+                if self._acme.problem:
+                    raise CertificateError(f"the ACME server issues no certificate: {self._acme.problem.rstrip('.')}")
             pair = self._find()
-            if pair is None and self._acme:
-                pair = self._served
+            if pair is None and self._temporary:
+                pair = self._with_clients(self._temporary)
             if pair is None:
                 raise CertificateError("the pair is gone. Put one there again")
             if pair != self._served:
                 self._take(pair)
-                self._is_temporary = False
+                if pair.key != (self._temporary and self._temporary.key):
+                    self._temporary = None
                 self._report()
-            if self._acme and self._acme.problem:
-                raise CertificateError(f"the ACME server issues no certificate: {self._acme.problem.rstrip('.')}")
             if self._lists_end and self._lists_end < datetime.now(UTC):
                 raise CertificateError(
                     f"CLIENT_CRL was good until {self._lists_end:%Y-%m-%d %H:%M} UTC, and no client gets in any more."
@@ -132,7 +145,10 @@ class Desk:
         pair = self._acme.pair() if self._acme else find_pair(INPUT, self._settings.domain[0])
         if pair and self._settings.source == "dev" and not is_development(pair):
             raise CertificateError("CERTS=dev, but there is a pair of your own. Set CERTS=files, or move the pair away")
-        return pair and with_clients(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
+        return self._with_clients(pair) if pair else None
+
+    def _with_clients(self, pair: Pair) -> Pair:
+        return with_clients(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
 
     def _take(self, pair: Pair) -> None:
         if pair == self._refused and time.monotonic() - self._refused_at < AGAIN:
@@ -175,7 +191,7 @@ class Desk:
 
     def _expires_soon(self) -> bool:
         assert self._served
-        if self._is_temporary:
+        if self._temporary:
             return False
         left, lifetime = self._served.expiry - datetime.now(UTC), self._served.expiry - self._served.start
         return left < min(timedelta(days=self._settings.warn_days), lifetime / QUARTER)

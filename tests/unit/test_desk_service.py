@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 from desk import CertificateError, service
+from desk.acme import Acme, Order
 from desk.publish import published
 from desk.service import Desk, Settings
 
@@ -61,6 +62,50 @@ def served(certs: Path) -> bytes:
     pair = published(certs.parent / "OUTPUT")
     assert pair
     return pair.certificate
+
+
+@pytest.fixture
+def store(certs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where certbot has put what it obtained; certbot itself does nothing."""
+    monkeypatch.setattr("desk.acme.STORE", certs.parent / "acme")
+    monkeypatch.setattr(Acme, "look", lambda *_: None)
+    live = certs.parent / "acme" / "live" / "localhost"
+    live.mkdir(parents=True)
+    return live
+
+
+def desk_with_acme(**clients: str) -> Desk:
+    return Desk(Settings("acme", "certs/live", ["localhost"], 14, order=Order(["localhost"]), **clients))
+
+
+@pytest.mark.parametrize("names", [(), ("localhost",), ("other.example",)], ids=["nothing", "expired", "other names"])
+def test_until_an_acme_server_has_issued_one_its_own_is_served(
+    certs: Path, ca: trustme.CA, store: Path, names: tuple[str, ...]
+) -> None:
+    if names:
+        past = NOW - timedelta(days=1) if names == ("localhost",) else NOW + timedelta(days=1)
+        write(ca.issue_cert(*names, not_after=past), store)
+    at_work = desk_with_acme()
+    at_work.start()
+    temporary = served(certs)
+    assert health(certs) == "ok"
+    write(ca.issue_cert("localhost"), store)
+    at_work.look()
+    assert served(certs) == (store / "server.pem").read_bytes() != temporary
+    assert health(certs) == "ok"
+
+
+def test_what_was_issued_before_is_served_at_once(certs: Path, ca: trustme.CA, store: Path) -> None:
+    write(ca.issue_cert("localhost"), store)
+    desk_with_acme().start()
+    assert served(certs) == (store / "server.pem").read_bytes()
+
+
+def test_clients_need_their_certificate_from_the_start(certs: Path, ca: trustme.CA, store: Path) -> None:
+    assert store
+    ca.cert_pem.write_to_path(certs / "clients.pem")
+    desk_with_acme(client_ca="clients.pem").start()
+    assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
 
 
 def desk(source: str = "auto", warn_days: int = 14) -> Desk:
