@@ -126,3 +126,17 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
     assert "nowhere.example: " in line
     assert "certificate that nobody trusts" in stack.logs("certs")
     assert stack.container("certs").status == "running"
+
+
+@pytest.mark.profiles("nginx")
+def test_an_order_that_was_left_alone_is_no_hindrance(stack: Stack, ca_file: Path) -> None:
+    # Whether it expires, or the server forgets it: the next run begins a new one.
+    outcome = stack.compose("up", "--build", "--detach")
+    assert outcome.code == 0, outcome.output
+    eventually(lambda: "Added order" in stack.logs("pebble"), 30, "there is an order")
+    stack.container("certs").kill()
+    assert stack.compose("up", "--wait").code == 0
+    context = _trust(stack, ca_file)
+    ws, _ = eventually(lambda: _connect(stack, context), 30, "there is a certificate")
+    with closing(ws):
+        assert stack.logs("pebble").count("Added order") > 1
