@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from desk import CertificateError
 from desk.acme import Acme, Order
 from desk.check import SYSTEM_ROOTS, check_pair
@@ -33,8 +35,11 @@ QUARTER = 4
 
 def check(pair: Pair, domain: list[str], directory: Path, *, any_root: bool = False) -> None:
     """Raise CertificateError unless the pair, which lies in the directory without its root, is good to be served."""
-    check_pair(pair, domain, directory, None if any_root else [SYSTEM_ROOTS, INPUT / CA])
-    check_clients(pair)
+    try:
+        check_pair(pair, domain, directory, None if any_root else [SYSTEM_ROOTS, INPUT / CA])
+        check_clients(pair)
+    except (ValueError, UnsupportedAlgorithm) as error:  # of cryptography, which reads some fields only when asked
+        raise CertificateError(f"{pair.certificate_file} is malformed ({error}). Put another pair there") from None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,8 @@ class Desk:
                 )
         except CertificateError as error:
             self._is_wrong(str(error))
+        except OSError as error:  # a full disk, a directory that is not there for a moment
+            self._is_wrong(f"the pair cannot be published ({error}). Look at the disk and the directory")
         else:
             self._wrong_since, self._complained = 0.0, ""
         if time.monotonic() - self._reported >= DAY:
