@@ -1,19 +1,23 @@
 """The certificate while it is served: renewed by the desk, it is taken into the running server."""
 
 import asyncio
+import base64
 import logging
+import re
 import ssl
 from contextlib import suppress
 from pathlib import Path
 
 from wss.metrics import Metrics
-from wss.settings import SettingError, Settings
+from wss.settings import Settings
 from wss.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
 
 log = logging.getLogger("wss.certificate")
 
 LOOK = 1.0  # seconds
 # RFC 8017 appendix A.1: the key of a certificate (not its signature) is one of RSA.
+# The first certificate; there may be words around it (RFC 7468 section 2).
+_LEAF = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 _RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
 
 
@@ -25,7 +29,7 @@ class Certificate:
         self._directory = directory
         self._settings = settings
         self._counts = counts
-        self._served, self.context = self._read()
+        self._served, self._lasting, self.context = self._read()
 
     @property
     def is_wanted_of_clients(self) -> bool:
@@ -41,7 +45,7 @@ class Certificate:
                 continue
             try:
                 self._renew()
-            except (OSError, SettingError) as error:
+            except Exception as error:  # whatever it is: the next one may be good
                 if str(error) != complaint:
                     complaint = str(error)
                     log.error("the certificate before goes on being served: %s", error)
@@ -50,20 +54,20 @@ class Certificate:
                 log.info("serving the renewed certificate")
 
     def _renew(self) -> None:
-        pair, context = self._read()  # in a context of its own: what is wrong never gets into the live one
-        if _lasting(pair) == _lasting(self._served):
+        pair, lasting, context = self._read()  # in a context of its own: what is wrong never gets into the live one
+        if lasting == self._lasting:
             # The live one keeps its keys for tickets: clients resume.
             self.context.load_cert_chain(pair / "server.pem", pair / "server.key")
         else:
             # OpenSSL keeps a pair for each kind of key, and every CA: the live one would go on with the old ones, too.
             self.context = context
-        self._served = pair
+        self._served, self._lasting = pair, lasting
 
-    def _read(self) -> tuple[Path, ssl.SSLContext]:
+    def _read(self) -> tuple[Path, tuple[object, ...], ssl.SSLContext]:
         pair = self._directory.resolve()  # once: the link may move on from one look to the next
         context = server_context(pair, modern=self._settings.tls_modern)
         self._counts.certificate_expires(expiry(context, pair, min(self._settings.domain)))
-        return pair, context
+        return pair, _lasting(pair), context
 
 
 async def follow_expiry(file: Path, counts: Metrics) -> None:
@@ -80,6 +84,6 @@ def _number(file: Path) -> float:
 
 def _lasting(pair: Path) -> tuple[object, ...]:
     """Return what a context cannot forget: the kind of key, and whom it takes client certificates of."""
-    leaf, footer, _ = (pair / "server.pem").read_text("ascii").partition(ssl.PEM_FOOTER)
-    has_rsa_key = _RSA_ENCRYPTION in ssl.PEM_cert_to_DER_cert(leaf + footer)
+    leaf = _LEAF.search((pair / "server.pem").read_bytes())
+    has_rsa_key = leaf is not None and _RSA_ENCRYPTION in base64.b64decode(leaf[1])
     return has_rsa_key, *((pair / name).exists() and (pair / name).read_bytes() for name in (CLIENT_CA, CLIENT_CRL))

@@ -163,5 +163,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except CertificateError as error:
+    except (CertificateError, OSError) as error:
         sys.exit(f"certs: {error}")

@@ -17,6 +17,7 @@ from typing import IO
 
 from desk.pair import Pair, find_pair
 
+LINEAGE = "wss"  # what certbot calls it, whatever DOMAIN is
 STORE = Path("/acme")  # the volume with accounts, keys and certificates
 WEBROOT = Path("/challenges")  # the volume that the TLS service shows on port 80 (RFC 8555 section 8.3)
 
@@ -61,7 +62,7 @@ class Acme:
 
     def pair(self) -> Pair | None:
         """Return what was obtained last, if anything."""
-        return find_pair(STORE, self._order.domain[0])
+        return find_pair(STORE, LINEAGE)
 
     def look(self, now: float) -> None:
         """Start certbot where it is time, and see whether it has come to an end."""
@@ -71,8 +72,9 @@ class Acme:
         elif self._running.poll() is not None:
             assert self._output
             self._output.seek(0)
-            self._ended(self._running.returncode, self._output.read(), now)
+            code, output = self._running.returncode, self._output.read()
             self._forget()
+            self._ended(code, output, now)
 
     def stop(self) -> None:
         """End certbot if it runs: it goes on with the order the next time."""
@@ -107,7 +109,7 @@ class Acme:
             *("certbot", "certonly", "--non-interactive", "--agree-tos", "--server", order.directory),
             *(("--email", order.email) if order.email else ("--register-unsafely-without-email",)),
             *("--webroot", "--webroot-path", str(WEBROOT)),
-            *("--cert-name", order.domain[0], *names, "--renew-with-new-domains", "--keep-until-expiring"),
+            *("--cert-name", LINEAGE, *names, "--renew-with-new-domains", "--keep-until-expiring"),
             *("--key-type", "ecdsa", "--elliptic-curve", "secp256r1"),
             *(("--preferred-profile", order.profile) if order.profile else ()),
             *("--config-dir", str(STORE), "--work-dir", "/tmp/certbot", "--logs-dir", "/tmp/certbot"),  # noqa: S108
@@ -115,6 +117,8 @@ class Acme:
         ]
 
     def _ended(self, code: int, output: str, now: float) -> None:
+        pause = self._order.retry  # where what follows fails
+        self._due = now + pause
         if code == 0:
             self._failures, self.problem = 0, ""
             pause = LONGEST_PAUSE
@@ -122,10 +126,10 @@ class Acme:
                 pause = min(pause, (pair.expiry - pair.start).total_seconds() / LOOKS_IN_A_LIFETIME)
         else:
             self.problem = describe(output)
-            pause = min(self._order.retry * 2**self._failures, LONGEST_BACKOFF)
-            pause = max(pause, seconds_to_wait(output))
+            pause = min(self._order.retry * 2 ** min(self._failures, 20), LONGEST_BACKOFF)
             self._failures += 1
-        self._due = now + pause * random.uniform(0.8, 1.2)  # noqa: S311  # not everybody's at the same moment
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311  # not everybody's at the same moment
+        self._due = now + max(pause, seconds_to_wait(output))
 
 
 def describe(output: str) -> str:
@@ -141,7 +145,10 @@ def seconds_to_wait(output: str) -> float:
     found = _RETRY_AFTER.search(output)
     if not found:
         return 0.0
-    until = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+    try:
+        until = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+    except ValueError:
+        return 0.0
     return max((until - datetime.now(UTC)).total_seconds(), 0.0)
 
 

@@ -17,9 +17,11 @@ def check_clients(pair: Pair) -> None:
         _check_lists(pair.client_crl, authorities)
 
 
-def lists_end(pair: Pair) -> datetime | None:
-    """Return when the first revocation list is out of date, and with it everybody out; None where none is."""
+def good_until(pair: Pair) -> datetime | None:
+    """Return when the first CA or revocation list is out of date, and clients with it; None where there is none."""
     ends = [revoked.next_update_utc for revoked in map(x509.load_pem_x509_crl, _blocks(pair.client_crl))]
+    if pair.client_ca:
+        ends += [authority.not_valid_after_utc for authority in _authorities(pair.client_ca)]
     return min((end for end in ends if end), default=None)
 
 
@@ -46,6 +48,13 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
         if authority.not_valid_after_utc < datetime.now(UTC):
             raise CertificateError(
                 f"CLIENT_CA: {name} expired on {authority.not_valid_after_utc:%Y-%m-%d}. Put a valid CA there"
+            )
+    subjects = {authority.subject for authority in authorities}
+    for authority in authorities:
+        if authority.issuer not in subjects:
+            raise CertificateError(
+                f"CLIENT_CA: {authority.subject.rfc4514_string()} is issued by"
+                f" {authority.issuer.rfc4514_string()}, which is not there, and without it no client gets in. Add it"
             )
     return authorities
 

@@ -115,9 +115,17 @@ def with_clients(pair: Pair, directory: Path, ca: str, crl: str) -> Pair:
     for name in (ca, crl):
         if name and not (directory / name).exists():
             raise CertificateError(f"{name} is missing, which CLIENT_CA or CLIENT_CRL names. Put it there, in PEM form")
-    return replace(
-        pair, client_ca=_read(directory / ca) if ca else b"", client_crl=_read(directory / crl) if crl else b""
-    )
+    return replace(pair, client_ca=_whole(directory, ca), client_crl=_whole(directory, crl))
+
+
+def _whole(directory: Path, name: str) -> bytes:
+    """Return the PEM file of this name; an empty one would mean that no certificate is needed, or none revoked."""
+    if not name:
+        return b""
+    pem = _read(directory / name)
+    if not pem.count(b"-----BEGIN ") or pem.count(b"-----BEGIN ") != pem.count(b"-----END "):
+        raise CertificateError(f"{name} is empty or cut off. Put the whole file there, in PEM form")
+    return pem
 
 
 def _with_chain(pair: Pair, chain: Path) -> Pair:

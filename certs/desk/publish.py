@@ -28,6 +28,15 @@ def published(volume: Path) -> Pair | None:
 def stage(pair: Pair, volume: Path) -> Path:
     """Write the pair into a directory of its own, and return it: what is checked there is what will be published."""
     directory = Path(tempfile.mkdtemp(prefix="pair-", dir=volume))
+    try:
+        _write(pair, directory)
+    except BaseException:
+        discard(directory)
+        raise
+    return directory
+
+
+def _write(pair: Pair, directory: Path) -> None:
     for file, content, mode in (
         (CERTIFICATE, pair.certificate, 0o444),
         (KEY, pair.key, 0o400),
@@ -37,12 +46,11 @@ def stage(pair: Pair, volume: Path) -> Path:
         if content:
             (directory / file).write_bytes(content)
             (directory / file).chmod(mode)
-    return directory
 
 
 def discard(directory: Path) -> None:
-    """Forget what was staged and found wanting."""
-    shutil.rmtree(directory)
+    """Forget a pair."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def publish(directory: Path) -> None:
@@ -54,7 +62,7 @@ def publish(directory: Path) -> None:
     pairs = sorted(volume.glob("pair-*"), key=lambda path: path.stat().st_mtime_ns)
     for old in pairs[:-KEPT]:
         if old != directory:
-            shutil.rmtree(old)
+            discard(old)
 
 
 def publish_expiry(timestamp: float, volume: Path) -> None:

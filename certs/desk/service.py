@@ -2,7 +2,8 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from desk import CertificateError
 from desk.acme import Acme, Order
 from desk.check import SYSTEM_ROOTS, check_pair
-from desk.clients import check_clients, lists_end
+from desk.clients import check_clients, good_until
 from desk.development import CA, is_development, make_pair, temporary_pair
 from desk.pair import Pair, find_pair, with_clients
 from desk.publish import discard, publish, publish_expiry, published, stage
@@ -27,6 +28,8 @@ PATIENCE = 5.0  # seconds
 # The same pair may become good by itself: its time comes, or a root is put beside it.
 AGAIN = 10.0  # seconds
 DAY = 86400.0
+# Until the TLS service, which waits for the desk, answers on port 80.
+HEAD_START = 5.0  # seconds
 # A start must succeed however few days are left: only then is the desk unhealthy.
 FORBEARANCE = 60.0  # seconds
 # A short-lived certificate is never far from its end: there, the last quarter of its life counts.
@@ -65,10 +68,8 @@ class Desk:
         self._served: Pair | None = None
         self._temporary: Pair | None = None
         """What is served until the ACME server has issued the first one."""
-        self._lists_end: datetime | None = None
-        self._refused: Pair | None = None
-        self._refusal = CertificateError()
-        self._refused_at = 0.0
+        self._clients_until: datetime | None = None
+        self._refused: dict[Pair, tuple[CertificateError, float]] = {}
         self._wrong_since = 0.0
         self._complained = ""
         self._reported = 0.0
@@ -87,13 +88,24 @@ class Desk:
     def _start_with_acme(self) -> None:
         try:
             if pair := self._find():
-                self._take(pair)
+                self._take_for_any_name(pair)
                 return
         except CertificateError as error:  # it expired while nobody looked, or DOMAIN is another one
             self._say(f"what was obtained before is not served: {error}")
         self._temporary = temporary_pair(self._settings.domain)
         self._take(self._with_clients(self._temporary))
         self._say("serving with a certificate that nobody trusts, until the ACME server has issued one")
+
+    def _take_for_any_name(self, pair: Pair) -> None:
+        """Names that were added to DOMAIN do not have a certificate yet; those that were there keep theirs."""
+        try:
+            self._take(pair)
+        except CertificateError:
+            for name in self._settings.domain:
+                with suppress(CertificateError):
+                    self._take(pair, [name])
+                    return
+            raise
 
     def _make(self) -> Pair:
         if self._settings.source != "files":
@@ -117,10 +129,21 @@ class Desk:
     def look(self) -> None:
         """Take what has changed, if it is good; if it stays bad, say why, once."""
         try:
-            if self._acme:
-                self._acme.look(time.monotonic())
-                if self._acme.problem:
-                    raise CertificateError(f"the ACME server issues no certificate: {self._acme.problem.rstrip('.')}")
+            self._take_what_changed()
+        except CertificateError as error:
+            self._is_wrong(str(error))
+        except Exception as error:  # a full disk, a file that no parser expects: the next one may be good
+            self._is_wrong(f"the pair cannot be published ({error!r}). Look at the files and the disk")
+        else:
+            self._wrong_since, self._complained = 0.0, ""
+        if time.monotonic() - self._reported >= DAY:
+            self._report()
+        self._tell_health()
+
+    def _take_what_changed(self) -> None:
+        if self._acme and time.monotonic() - self._started >= HEAD_START:
+            self._acme.look(time.monotonic())
+        try:
             pair = self._find()
             if pair is None and self._temporary:
                 pair = self._with_clients(self._temporary)
@@ -128,53 +151,73 @@ class Desk:
                 raise CertificateError("the pair is gone. Put one there again")
             if pair != self._served:
                 self._take(pair)
-                if pair.key != (self._temporary and self._temporary.key):
+                if self._temporary and pair.key != self._temporary.key:
                     self._temporary = None
                 self._report()
-            if self._lists_end and self._lists_end < datetime.now(UTC):
-                raise CertificateError(
-                    f"CLIENT_CRL was good until {self._lists_end:%Y-%m-%d %H:%M} UTC, and no client gets in any more."
-                    " Put a new one there"
-                )
-        except CertificateError as error:
-            self._is_wrong(str(error))
-        except OSError as error:  # a full disk, a directory that is not there for a moment
-            self._is_wrong(f"the pair cannot be published ({error}). Look at the disk and the directory")
-        else:
-            self._wrong_since, self._complained = 0.0, ""
-        if time.monotonic() - self._reported >= DAY:
-            self._report()
-        self._tell_health()
+        except CertificateError:
+            self._take_the_good_half()
+            self._raise_problem()  # of which the other may be the consequence
+            raise
+        self._raise_problem()
+
+    def _raise_problem(self) -> None:
+        if self._acme and self._acme.problem:
+            raise CertificateError(f"the ACME server issues no certificate: {self._acme.problem.rstrip('.')}")
+        if self._clients_until and self._clients_until < datetime.now(UTC):
+            raise CertificateError(
+                f"CLIENT_CA or CLIENT_CRL was good until {self._clients_until:%Y-%m-%d %H:%M} UTC, and no client"
+                " gets in any more. Put a new one there"
+            )
+
+    def _take_the_good_half(self) -> None:
+        """Take the pair without what is new for clients, or that without the pair: neither is to wait for the other."""
+        assert self._served
+        with suppress(CertificateError):
+            if (half := self._with_clients(self._served)) != self._served:
+                self._take(half)
+        with suppress(CertificateError):
+            if pair := self._find_pair():
+                half = replace(pair, client_ca=self._served.client_ca, client_crl=self._served.client_crl)
+                if half != self._served:
+                    self._take(half)
 
     def _find(self) -> Pair | None:
         if not INPUT.is_dir():
             raise CertificateError("this is not a directory. Set CERTS_DIR to one")
+        pair = self._find_pair()
+        return self._with_clients(pair) if pair else None
+
+    def _find_pair(self) -> Pair | None:
         pair = self._acme.pair() if self._acme else find_pair(INPUT, self._settings.domain[0])
         if pair and self._settings.source == "dev" and not is_development(pair):
             raise CertificateError("CERTS=dev, but there is a pair of your own. Set CERTS=files, or move the pair away")
-        return self._with_clients(pair) if pair else None
+        return pair
 
     def _with_clients(self, pair: Pair) -> Pair:
         return with_clients(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
 
-    def _take(self, pair: Pair) -> None:
-        if pair == self._refused and time.monotonic() - self._refused_at < AGAIN:
-            raise self._refusal
+    def _take(self, pair: Pair, domain: list[str] | None = None) -> None:
+        """Check and publish; `domain`: the names that it must cover, by default all."""
+        refusal, when = self._refused.get(pair, (None, 0.0))
+        if refusal and domain is None and time.monotonic() - when < AGAIN:
+            raise refusal
         sent = pair.without_root()
         staged = stage(sent, OUTPUT)
         try:
             # An ACME server knows what belongs into its chain; a staging one's root nobody else does.
-            check(pair, self._settings.domain, staged, any_root=self._acme is not None)
-        except CertificateError as error:
+            check(pair, domain or self._settings.domain, staged, any_root=self._acme is not None)
+            if sent == published(OUTPUT):  # a desk that comes back must not make everybody reload
+                discard(staged)
+            else:
+                publish(staged)
+        except BaseException as error:
             discard(staged)
-            self._refused, self._refusal, self._refused_at = pair, error, time.monotonic()
+            if isinstance(error, CertificateError) and domain is None:
+                self._refused[pair] = error, time.monotonic()
             raise
-        if sent == published(OUTPUT):  # a desk that comes back must not make everybody reload
-            discard(staged)
-        else:
-            publish(staged)
         publish_expiry(pair.expiry.timestamp(), EXPIRY)
-        self._served, self._lists_end = pair, lists_end(pair)
+        self._served, self._clients_until = pair, good_until(pair)
+        self._refused.clear()
 
     def _is_wrong(self, complaint: str) -> None:
         now = time.monotonic()
@@ -213,7 +256,9 @@ class Desk:
             state = f"the certificate expires in {self._served.days_left} days"
         else:
             state = "ok"
-        HEALTH.write_text(f"{state}\n")
+        new = HEALTH.with_suffix(".new")
+        new.write_text(f"{state}\n")
+        new.replace(HEALTH)
 
     def _say(self, text: str) -> None:
         print(f"certs: {text}", flush=True)

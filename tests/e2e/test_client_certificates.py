@@ -2,13 +2,15 @@
 
 import json
 import ssl
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 import websocket
-from client import UPGRADE, Target, ask, target_of
+from client import UPGRADE, Target, ask, exchange, target_of
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -82,6 +84,13 @@ def _is_refused(target: Target, connect: Connect, leaf: trustme.LeafCert) -> boo
     return False
 
 
+def _visit(target: Target, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> tuple[Any, int]:
+    """Return the session, and how a request without Upgrade is answered in it."""
+    with closing(context.wrap_socket(target.open_tcp(), server_hostname=target.host, session=session)) as tls:
+        status = exchange(tls, [f"GET {target.path} HTTP/1.1", f"Host: {target.authority}"]).status
+        return tls.session, status
+
+
 def test_only_who_has_a_certificate_gets_in_and_is_known(
     stack: Stack, target: Target, connect: Connect, clients: trustme.CA, certs: Path
 ) -> None:
@@ -93,7 +102,9 @@ def test_only_who_has_a_certificate_gets_in_and_is_known(
         assert ask(target, path="/").status == 200
 
     zoe = clients.issue_cert("zoe@example.org", common_name=NAME, organization_name="Example")
-    ws = connect(target, sslopt={"context": _context(target, zoe)}, header=forged)
+    # A proxy drops what Connection names: not what says who the client is.
+    named = "Connection: Upgrade, X-Client-Subject, X-Client-Serial, X-Real-IP"
+    ws = connect(target, sslopt={"context": _context(target, zoe)}, header=forged, connection=named)
     ws.send("who am I?")
     seen = json.loads(ws.recv())
     subject, serial = seen["certificate"]
@@ -101,17 +112,23 @@ def test_only_who_has_a_certificate_gets_in_and_is_known(
     assert subject.endswith(",O=Example")
     assert int(serial, 16) == _certificate(zoe).serial_number
     assert "CN=root" not in json.dumps(seen)
+    assert seen["client"] == stack.gateway
 
     assert _is_refused(target, connect, trustme.CA(organization_name="Clients").issue_cert("zoe@example.org"))
     expired = clients.issue_cert("zoe@example.org", not_after=NOW - timedelta(days=1))
     assert _is_refused(target, connect, expired)
 
     # Revoked while the server runs: from now on; an open websocket goes on.
+    session, status = _visit(target, context := _context(target, zoe))
+    assert status == 426
     bob = clients.issue_cert("bob@example.org")
     assert not _is_refused(target, connect, bob)
     _revoke(clients, certs, zoe)
     eventually(lambda: _is_refused(target, connect, zoe), 5, "who is revoked is refused")
     assert not _is_refused(target, connect, bob)
+    # Nor does resuming help.
+    with suppress(OSError):
+        assert _visit(target, context, session)[1] == 403
     ws.send("still there?")
     assert json.loads(ws.recv())["certificate"] == [subject, serial]
 

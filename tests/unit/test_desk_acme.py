@@ -85,7 +85,7 @@ def test_it_asks_more_slowly_after_each_failure(certbot: Path) -> None:
 
 
 def test_it_looks_again_within_a_part_of_the_lifetime(certbot: Path) -> None:
-    live = certbot / "acme" / "live" / "wss.example"
+    live = certbot / "acme" / "live" / "wss"
     live.mkdir(parents=True)
     start = datetime.now(UTC)
     leaf = trustme.CA().issue_cert("wss.example", not_before=start, not_after=start + timedelta(days=6))

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from desk import CertificateError
-from desk.clients import check_clients, lists_end
+from desk.clients import check_clients, good_until
 from desk.pair import Pair
 
 NOW = datetime.now(UTC)
@@ -37,10 +37,10 @@ def test_cas_with_their_lists_are_taken(ca: trustme.CA) -> None:
     check(ca.cert_pem.bytes() + other.cert_pem.bytes(), crl(ca) + crl(other))
 
 
-def test_lists_end_with_the_first_of_them(ca: trustme.CA) -> None:
+def test_good_until_ends_with_the_first_of_them(ca: trustme.CA) -> None:
     soon = (NOW + timedelta(hours=1)).replace(microsecond=0)
-    assert lists_end(Pair(b"", b"", b"", crl(ca) + crl(ca, soon))) == soon
-    assert lists_end(Pair(b"", b"")) is None
+    assert good_until(Pair(b"", b"", b"", crl(ca) + crl(ca, soon))) == soon
+    assert good_until(Pair(b"", b"")) is None
 
 
 def test_what_would_let_nobody_in_is_named(ca: trustme.CA) -> None:
@@ -48,6 +48,7 @@ def test_what_would_let_nobody_in_is_named(ca: trustme.CA) -> None:
     authority = ca.cert_pem.bytes()
     for client_ca, client_crl, complaint in (
         (b"nonsense", b"", "CLIENT_CA has no certificates in PEM form"),
+        (ca.create_child_ca().cert_pem.bytes(), b"", "which is not there, and without it no client gets in"),
         (ca.issue_cert("a@b.c").cert_chain_pems[0].bytes(), b"", "is no CA"),
         (authority, b"nonsense", "CLIENT_CRL has no revocation list in PEM form"),
         (authority, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "CLIENT_CRL is no revocation list"),

@@ -69,7 +69,7 @@ def store(certs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where certbot has put what it obtained; certbot itself does nothing."""
     monkeypatch.setattr("desk.acme.STORE", certs.parent / "acme")
     monkeypatch.setattr(Acme, "look", lambda *_: None)
-    live = certs.parent / "acme" / "live" / "localhost"
+    live = certs.parent / "acme" / "live" / "wss"
     live.mkdir(parents=True)
     return live
 
@@ -106,6 +106,44 @@ def test_clients_need_their_certificate_from_the_start(certs: Path, ca: trustme.
     ca.cert_pem.write_to_path(certs / "clients.pem")
     desk_with_acme(client_ca="clients.pem").start()
     assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"-----BEGIN CERTIFICATE-----\nMIIB"], ids=["empty", "blank", "cut off"]
+)
+def test_a_broken_list_never_means_that_nothing_is_revoked(
+    certs: Path, ca: trustme.CA, clock: Clock, content: bytes
+) -> None:
+    write(ca.issue_cert("localhost"), certs)
+    ca.cert_pem.write_to_path(certs / "clients.pem")
+    at_work = Desk(Settings("files", "certs/live", ["localhost"], 14, client_ca="clients.pem"))
+    at_work.start()
+    (certs / "clients.pem").write_bytes(content)
+    at_work.look()
+    clock.now += service.PATIENCE
+    at_work.look()
+    assert health(certs) == "clients.pem is empty or cut off. Put the whole file there, in PEM form"
+    assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
+    # The pair does not wait for it, nor it for the pair.
+    write(ca.issue_cert("localhost"), certs)
+    at_work.look()
+    assert served(certs) == (certs / "server.pem").read_bytes()
+    assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
+    (certs / "server.key").unlink()
+    other = trustme.CA()
+    other.cert_pem.write_to_path(certs / "clients.pem")
+    at_work.look()
+    assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == other.cert_pem.bytes()
+
+
+def test_added_names_do_not_take_the_certificate_of_the_others_away(certs: Path, ca: trustme.CA, store: Path) -> None:
+    write(ca.issue_cert("localhost"), store)
+    at_work = Desk(Settings("acme", "certs/live", ["new.example", "localhost"], 14, order=Order(["new.example"])))
+    at_work.start()
+    assert served(certs) == (store / "server.pem").read_bytes()
+    write(ca.issue_cert("localhost", "new.example"), store)
+    at_work.look()
+    assert served(certs) == (store / "server.pem").read_bytes()
 
 
 def desk(source: str = "auto", warn_days: int = 14) -> Desk:
