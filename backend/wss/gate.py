@@ -13,6 +13,9 @@ from typing import Any
 
 ProtocolFactory = Callable[[], asyncio.BufferedProtocol]
 
+# Seconds that a client which has more to say than we listen to has to read its answer.
+LINGER = 2.0
+
 _END = b"\r\n\r\n"
 # RFC 9112 section 3. picows takes nothing but 1.1.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
@@ -72,6 +75,7 @@ class Gate(asyncio.BufferedProtocol):
         # As long as the longest head that is let through: what fills it without an end is too long.
         self._buffer = bytearray(limits.head + len(_END))
         self._size = 0
+        self._lingering = False
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -81,14 +85,18 @@ class Gate(asyncio.BufferedProtocol):
         self._deadline.cancel()
 
     def get_buffer(self, _: int) -> memoryview:
-        return memoryview(self._buffer)[self._size :]
+        return memoryview(self._buffer)[0 if self._lingering else self._size :]
 
     def buffer_updated(self, size: int) -> None:
+        if self._lingering:
+            return
         self._size += size
         head, end, _ = self._buffer[: self._size].partition(_END)
         if end:
             self._judge(head + b"\r\n")
         elif self._size == len(self._buffer):
+            # There is more to come: closing with unread bytes would reset the connection and lose the answer.
+            self._lingering = True
             self._refuse(
                 "header",
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -133,7 +141,11 @@ class Gate(asyncio.BufferedProtocol):
     def _refuse(self, reason: str, status: HTTPStatus, text: str, *fields: str) -> None:
         self._refused(reason)
         self._transport.write(answer(status, text, *fields))
-        self._transport.close()
+        if self._lingering:
+            self._deadline.cancel()
+            self._deadline = asyncio.get_running_loop().call_later(LINGER, self._transport.close)
+        else:
+            self._transport.close()
 
     def _expire(self) -> None:
         self._refused("timeout")

@@ -19,15 +19,13 @@ import aiofastnet
 
 from wss.address import readable
 from wss.certificate import Certificate
-from wss.gate import Arrival, Gate, Limits, ProtocolFactory, answer
+from wss.gate import LINGER, Arrival, Gate, Limits, ProtocolFactory, answer
 from wss.tls import refusal, server_name
 
 log = logging.getLogger("wss.listener")
 
 # Seconds that a client has to answer the end of TLS (close_notify) before TCP is closed; many never do.
 CLOSE_NOTIFY_TIMEOUT = 1.0
-# Seconds that a client which speaks plain http has to read its answer.
-LINGER = 2.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
 BACKLOG = 4096
 
