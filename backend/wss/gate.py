@@ -45,6 +45,8 @@ class Limits:
     """Bytes of request line and headers."""
     timeout: float
     """Seconds for TLS, and again for the head."""
+    any_method: bool = False
+    """Whether more is let through than what can become a websocket: a GET over HTTP/1.1."""
 
 
 def answer(status: HTTPStatus, text: str, *fields: str) -> bytes:
@@ -107,6 +109,8 @@ class Gate(asyncio.BufferedProtocol):
         line = _REQUEST_LINE.match(head)
         if not line:
             self._refuse("malformed", HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+        elif self._limits.any_method:
+            self._hand_on()
         elif line[1] != b"GET":
             self._refuse("method", HTTPStatus.METHOD_NOT_ALLOWED, "Connect with a WebSocket client.", "Allow: GET")
         elif line[2] != b"1.1":

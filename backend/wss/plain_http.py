@@ -13,10 +13,12 @@ from wss.listener import Listener, listening_socket
 from wss.settings import Settings
 
 PORT = 80
+_END = b"\r\n\r\n"
 # The token is in base64url (RFC 8555 section 8.1), which leads to no other directory.
 _CHALLENGE = re.compile(r"/\.well-known/acme-challenge/[A-Za-z0-9_-]+")
 _REQUEST = re.compile(
-    rb"GET (?P<target>/[!-~]*) HTTP/1\.1\r\n(?:.*\r\n)*?host:[ \t]*(?P<host>[!-~]+)[ \t]*\r\n", re.IGNORECASE
+    rb"(?P<method>\S+) (?P<target>/[!-~]*) HTTP/1\.\d\r\n(?:.*\r\n)*?host:[ \t]*(?P<host>[!-~]+)[ \t]*\r\n",
+    re.IGNORECASE,
 )
 
 
@@ -31,7 +33,7 @@ def listen(settings: Settings, challenges: Path) -> Listener:
         sock=listening_socket(PORT),
         certificate=None,
         domain=settings.domain,
-        limits=Limits(settings.max_header, settings.handshake_timeout),
+        limits=Limits(settings.max_header, settings.handshake_timeout, any_method=True),
         refused=lambda _: None,  # no websocket was refused
     )
 
@@ -40,7 +42,13 @@ def respond(head: bytes, settings: Settings, challenges: Path) -> bytes:
     """Return the response to a request, given as its head."""
     request = _REQUEST.match(head)
     if not request:
-        return answer(HTTPStatus.BAD_REQUEST, "Send GET with one Host header.")
+        return answer(HTTPStatus.BAD_REQUEST, "Send a path and a Host header.")
+    response = _decide(request, settings, challenges)
+    # RFC 9110 section 9.3.2.
+    return response.partition(_END)[0] + _END if request["method"] == b"HEAD" else response
+
+
+def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> bytes:
     target, host = request["target"].decode("ascii"), hostname(request["host"].decode("ascii"))
     if host not in settings.domain:
         return answer(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are.")

@@ -101,15 +101,15 @@ def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, c
     assert _accounts(stack) == account
 
     # All else on port 80 goes on to https, and nowhere else.
-    assert _ask_in_plain(stack, NAME)[0] == 308
+    assert _ask_in_plain(stack, NAME)[0] == _ask_in_plain(stack, NAME, "POST")[0] == 308
     assert re.fullmatch(rf"https://{NAME}(:\d+)?/page\?x=1", _ask_in_plain(stack, NAME)[1])
     assert _ask_in_plain(stack, "evil.example") == (421, "")
 
 
-def _ask_in_plain(stack: Stack, host: str) -> tuple[int, str]:
+def _ask_in_plain(stack: Stack, host: str, method: str = "GET") -> tuple[int, str]:
     """Return the status and the Location of an answer on port 80."""
     with closing(http.client.HTTPConnection("127.0.0.1", _published(stack, stack.profile, 80))) as connection:
-        connection.request("GET", "/page?x=1", headers={"Host": host})
+        connection.request(method, "/page?x=1", headers={"Host": host})
         answer = connection.getresponse()
         return answer.status, answer.getheader("Location", "")
 

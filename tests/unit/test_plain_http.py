@@ -26,6 +26,13 @@ def test_everything_goes_on_to_https(tmp_path: Path, host: str, port: str, locat
     assert f"\r\nLocation: {location}\r\n" in answer
 
 
+@pytest.mark.parametrize("line", ["POST / HTTP/1.1", "GET / HTTP/1.0", "HEAD / HTTP/1.1"])
+def test_so_does_every_other_request(tmp_path: Path, line: str) -> None:
+    answer = respond(f"{line}\r\nHost: localhost\r\n\r\n".encode(), read_settings({}), tmp_path).decode()
+    assert answer.startswith("HTTP/1.1 308 ")
+    assert answer.endswith("\r\n\r\n") == line.startswith("HEAD")
+
+
 def test_a_foreign_host_is_not_redirected(tmp_path: Path) -> None:
     assert ask("/", "evil.example", tmp_path).startswith("HTTP/1.1 421 ")
 
