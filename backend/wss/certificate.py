@@ -15,9 +15,9 @@ from wss.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
 log = logging.getLogger("wss.certificate")
 
 LOOK = 1.0  # seconds
-# RFC 8017 appendix A.1: the key of a certificate (not its signature) is one of RSA.
 # The first certificate; there may be words around it (RFC 7468 section 2).
 _LEAF = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
+# RFC 8017 appendix A.1: the key of a certificate (not its signature) is one of RSA.
 _RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
 
 
@@ -34,7 +34,7 @@ class Certificate:
     @property
     def is_wanted_of_clients(self) -> bool:
         """Whether a websocket is only for clients with a certificate of their own."""
-        return self.context.verify_mode != ssl.CERT_NONE
+        return self.context.verify_mode == ssl.CERT_OPTIONAL
 
     async def follow(self) -> None:
         """Look for another pair every second, and serve it from then on; open connections go on."""

@@ -96,6 +96,7 @@ def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, c
 
     # Account and certificate outlive `down`.
     account = _accounts(stack)
+    assert account
     assert stack.compose("down").code == 0
     stack.up()
     assert _accounts(stack) == account
