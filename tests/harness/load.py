@@ -1,4 +1,4 @@
-"""A steady rate of new connections, each verified, used once and closed; every failure is kept."""
+"""A steady rate of new connections, each verified, used once and closed; whatever fails is kept."""
 
 import threading
 import time
@@ -23,7 +23,8 @@ class Steady:
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
         self.count = 0
-        self.failures: list[str] = []
+        self.refused: list[str] = []  # connects that failed
+        self.cut: list[str] = []  # websockets that ended while they were used
         self.slowest = 0.0  # seconds of one connect
 
     def __enter__(self) -> "Steady":
@@ -36,6 +37,10 @@ class Steady:
         for thread in self._threads:
             thread.join()
 
+    @property
+    def failures(self) -> list[str]:
+        return self.refused + self.cut
+
     def wait_for(self, count: int) -> None:
         """Return when that many connects were tried altogether."""
         eventually(lambda: self.count >= count, 60, f"{count} connects")
@@ -44,15 +49,17 @@ class Steady:
         context = self._target.context()
         while not self._end.wait(INTERVAL):
             started = time.monotonic()
+            failed = self.refused
             try:
                 ws = websocket.create_connection(
                     self._target.url, sslopt={"context": context}, timeout=TIMEOUT, suppress_origin=True
                 )
                 self.slowest = max(self.slowest, time.monotonic() - started)
+                failed = self.cut
                 with closing(ws):
                     self._use(ws)
             except (OSError, websocket.WebSocketException, AssertionError) as error:
-                self.failures.append(f"after {time.monotonic() - started:.1f} s: {error!r}")
+                failed.append(f"after {time.monotonic() - started:.1f} s: {error!r}")
             self.count += 1
 
 
