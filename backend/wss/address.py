@@ -8,8 +8,10 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from multidict import CIMultiDict
 
 # What our proxies say about the client they speak for, in place of what it may have said itself.
-_SET_BY_PROXIES = {"x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
-_SET_BY_PROXIES |= {"x-client-subject", "x-client-serial"}
+_SET_BY_PROXIES = {
+    *("x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+    *("x-client-subject", "x-client-serial"),
+}
 
 
 def remove_claims(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:

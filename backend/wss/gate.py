@@ -16,6 +16,8 @@ ProtocolFactory = Callable[[], asyncio.BufferedProtocol]
 # Seconds that a client which has more to say than we listen to has to read its answer.
 LINGER = 2.0
 
+NOT_SERVED_HERE = "This host is not served here. DOMAIN lists those that are."
+
 _END = b"\r\n\r\n"
 # RFC 9112 section 3. picows takes nothing but 1.1.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")

@@ -17,6 +17,7 @@ from picows.websockets import Request, Response
 
 from wss import deflate
 from wss.address import remove_claims
+from wss.gate import NOT_SERVED_HERE
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
@@ -98,9 +99,7 @@ class Handshake:
         if len(hosts) != 1:
             return refusal("host", HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
         if hostname(hosts[0]) not in self._domain:
-            return refusal(
-                "host", HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
-            )
+            return refusal("host", HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
         return None
 
     def _check_origin(self, headers: CIMultiDict[str]) -> Refusal | None:

@@ -19,7 +19,7 @@ import aiofastnet
 
 from wss.address import readable
 from wss.certificate import Certificate
-from wss.gate import LINGER, Arrival, Gate, Limits, ProtocolFactory, answer
+from wss.gate import LINGER, NOT_SERVED_HERE, Arrival, Gate, Limits, ProtocolFactory, answer
 from wss.tls import refusal, server_name
 
 log = logging.getLogger("wss.listener")
@@ -36,9 +36,7 @@ _RECORD_HEADER = 5
 _PLAIN_HTTP_ANSWER = answer(
     HTTPStatus.BAD_REQUEST, "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://."
 )
-_MISDIRECTED_ANSWER = answer(
-    HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are."
-)
+_MISDIRECTED_ANSWER = answer(HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
 
 
 def listening_socket(port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from wss.gate import Limits, answer
+from wss.gate import NOT_SERVED_HERE, Limits, answer
 from wss.handshake import hostname
 from wss.listener import Listener, listening_socket
 from wss.settings import Settings
@@ -51,7 +51,7 @@ def respond(head: bytes, settings: Settings, challenges: Path) -> bytes:
 def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> bytes:
     target, host = request["target"].decode("ascii"), hostname(request["host"].decode("ascii"))
     if host not in settings.domain:
-        return answer(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served here. DOMAIN lists those that are.")
+        return answer(HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
     if _CHALLENGE.fullmatch(target):
         try:
             return answer(HTTPStatus.OK, (challenges / target[1:]).read_text("ascii").strip())

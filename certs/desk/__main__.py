@@ -14,65 +14,12 @@ import threading
 from pathlib import Path
 
 from desk import CertificateError
-from desk.acme import LETS_ENCRYPT, WEBROOT, Order
-from desk.check import describe_key
+from desk.check import check_pair
 from desk.development import is_development, make_pair
 from desk.pair import Pair, find_pair, read_pair
 from desk.publish import published, stage
-from desk.service import INPUT, OUTPUT, Desk, Settings, check
-
-SOURCES = ("auto", "files", "dev", "acme")
-
-
-def read_settings(environ: "os._Environ[str]") -> Settings:
-    """Return the settings of the environment; raises CertificateError where one is wrong."""
-    source = (environ.get("CERTS") or "auto").lower()
-    if source not in SOURCES:
-        raise CertificateError(f"CERTS={source!r} is none of {', '.join(SOURCES)}. Set one of them")
-    days = environ.get("CERTS_WARN_DAYS") or "14"
-    if not days.isascii() or not days.isdigit():
-        raise CertificateError(f"CERTS_WARN_DAYS={days!r} is no number of days. Set one, such as 14; 0 is off")
-    ca, crl = environ.get("CLIENT_CA") or "", environ.get("CLIENT_CRL") or ""
-    if crl and not ca:
-        raise CertificateError("CLIENT_CRL revokes certificates of CLIENT_CA, which is not set. Set both")
-    for name in (ca, crl):
-        if "/" in name:
-            raise CertificateError(
-                f"CLIENT_CA and CLIENT_CRL name files in CERTS_DIR, not {name!r}. Put the file there"
-            )
-    domain = (environ.get("DOMAIN") or "localhost").lower().replace(",", " ").split()
-    names = [name.strip("[]") for name in domain]
-    return Settings(
-        source=source,
-        certs_dir=environ.get("CERTS_DIR") or "certs/live",
-        domain=names,
-        warn_days=int(days),
-        client_ca=ca,
-        client_crl=crl,
-        order=_order(environ, names) if source == "acme" else None,
-    )
-
-
-def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
-    if not WEBROOT.is_dir():
-        raise CertificateError("CERTS=acme needs port 80. Set COMPOSE_FILE=compose.yaml:acme.yaml")
-    directory = environ.get("ACME_DIRECTORY") or LETS_ENCRYPT
-    if not directory.startswith("https://"):
-        raise CertificateError(f"ACME_DIRECTORY={directory!r} is no https URL. Set that of the ACME server's directory")
-    root = environ.get("ACME_CA") or ""
-    if root and ("/" in root or not (INPUT / root).is_file()):
-        raise CertificateError(f"ACME_CA={root!r} is no file in CERTS_DIR. Put the root of the ACME server there")
-    retry = environ.get("ACME_RETRY") or "300"
-    if not retry.isascii() or not retry.isdigit() or retry == "0":
-        raise CertificateError(f"ACME_RETRY={retry!r} is no number of seconds. Set one, such as 300")
-    return Order(
-        domain,
-        email=environ.get("ACME_EMAIL") or "",
-        directory=directory,
-        profile=environ.get("ACME_PROFILE") or "",
-        root=INPUT / root if root else None,
-        retry=float(retry),
-    )
+from desk.service import OUTPUT, Desk, known_roots
+from desk.settings import INPUT, Settings, read_settings
 
 
 def serve(settings: Settings) -> None:
@@ -102,7 +49,7 @@ def check_directory(settings: Settings, directory: Path) -> None:
             f" docker compose run --rm -v $PWD/{directory.name}:/{directory.name}:ro certs check /{directory.name}"
         )
     with tempfile.TemporaryDirectory() as volume:
-        check(pair, settings.domain, stage(pair.without_root(), Path(volume)))
+        check_pair(pair, settings.domain, stage(pair.without_root(), Path(volume)), known_roots())
     describe(pair)
     print("good: it can be served")
 
@@ -127,7 +74,7 @@ def describe(pair: Pair) -> None:
         "issuer": leaf.issuer.rfc4514_string(),
         "serial": f"{leaf.serial_number:x}",
         "valid": f"{pair.start:%Y-%m-%d %H:%M} to {pair.expiry:%Y-%m-%d %H:%M} UTC, {pair.days_left} days left",
-        "key": describe_key(pair),
+        "key": pair.key_kind,
         "chain": " <- ".join(certificate.subject.rfc4514_string() or "(no subject)" for certificate in pair.chain),
     }
     for name, value in rows.items():

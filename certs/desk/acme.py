@@ -23,6 +23,8 @@ WEBROOT = Path("/challenges")  # the volume that the TLS service shows on port 8
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
+# Until the TLS service, which waits for the desk, answers on port 80.
+HEAD_START = 5.0  # seconds
 # How often certbot is asked whether it is time: as often as it matters, for certificates of any lifetime.
 LOOKS_IN_A_LIFETIME = 24
 LONGEST_PAUSE = 12 * 3600.0  # seconds
@@ -51,11 +53,12 @@ class Order:
 class Acme:
     """Runs certbot when it is time, and tells what came of it; `now` is seconds of a clock that only goes forward."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, first: float = 0.0) -> None:
+        """`first`: when to start it for the first time."""
         self._order = order
         self._running: subprocess.Popen[str] | None = None
         self._output: IO[str] | None = None
-        self._due = 0.0
+        self._due = first
         self._failures = 0
         self.problem = ""
         """What went wrong the last time, in one line; empty: nothing."""

@@ -7,12 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from desk import CertificateError
+from desk.clients import check_clients
 from desk.pair import CERTIFICATE, KEY, Pair
 
 SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -33,9 +34,20 @@ def check_pair(pair: Pair, domain: list[str], directory: Path, roots: Iterable[P
     files with the roots that clients know, as far as they are there: what leads to one of them is complete. None: it is
     complete anyway.
     """
-    _check_key(pair)
-    _check_order(pair)
-    client, server = _verifying(pair), _serving(pair, directory)
+    try:
+        _check_key(pair)
+        _check_order(pair)
+        server = _serving(pair, directory)
+        _check_names(pair, domain, server)
+        if roots is not None and not pair.ends_in_root:
+            _check_complete(pair, domain[0], server, roots)
+        check_clients(pair)
+    except (ValueError, UnsupportedAlgorithm) as error:  # of cryptography, which reads some fields only when asked
+        raise CertificateError(f"{pair.certificate_file} is malformed ({error}). Put another pair there") from None
+
+
+def _check_names(pair: Pair, domain: list[str], server: ssl.SSLContext) -> None:
+    client = _verifying(pair)
     for name in domain:
         try:
             _shake_hands(server, client, name)
@@ -45,19 +57,6 @@ def check_pair(pair: Pair, domain: list[str], directory: Path, roots: Iterable[P
             raise CertificateError(f"no TLS client can use {pair.certificate_file} ({error.reason}). {_FIT}") from None
         except ValueError:  # also UnicodeError: what Python takes for no host name at all
             raise CertificateError(f"DOMAIN has {name!r}, which is no host name. Correct DOMAIN") from None
-    if roots is not None and not pair.ends_in_root:
-        _check_complete(pair, domain[0], server, roots)
-
-
-def describe_key(pair: Pair) -> str:
-    """Return the kind and size of the key, as in ``ECDSA secp256r1``."""
-    match pair.chain[0].public_key():
-        case rsa.RSAPublicKey() as key:
-            return f"RSA {key.key_size}"
-        case ec.EllipticCurvePublicKey() as key:
-            return f"ECDSA {key.curve.name}"
-        case other:
-            return type(other).__name__.strip("_").removesuffix("PublicKey")
 
 
 def _check_key(pair: Pair) -> None:
@@ -67,7 +66,7 @@ def _check_key(pair: Pair) -> None:
         case ec.EllipticCurvePublicKey() as key if key.curve.name in CURVES:
             pass
         case _:
-            raise CertificateError(f"no browser accepts a key of the kind {describe_key(pair)}. {_FIT}")
+            raise CertificateError(f"no browser accepts a key of the kind {pair.key_kind}. {_FIT}")
     for certificate in pair.without_root().chain:
         if (algorithm := certificate.signature_hash_algorithm) and algorithm.name in WEAK_HASHES:
             raise CertificateError(

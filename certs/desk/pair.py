@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from desk import CertificateError
@@ -49,6 +50,17 @@ class Pair:
         except x509.ExtensionNotFound:
             return []
         return [str(name.value) for name in names]
+
+    @property
+    def key_kind(self) -> str:
+        """The kind and size of the key, as in ``ECDSA secp256r1``."""
+        match self.chain[0].public_key():
+            case rsa.RSAPublicKey() as key:
+                return f"RSA {key.key_size}"
+            case ec.EllipticCurvePublicKey() as key:
+                return f"ECDSA {key.curve.name}"
+            case other:
+                return type(other).__name__.strip("_").removesuffix("PublicKey")
 
     @property
     def start(self) -> datetime:

@@ -11,12 +11,9 @@ import pytest
 import trustme
 import websocket
 from client import UPGRADE, Target, ask, exchange, target_of
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from eventually import eventually
 from fixtures import Connect, NewStack
-from pairs import write_pair
+from pairs import certificate_of, revocation_list, write_pair
 from stack import Stack
 
 NOW = datetime.now(UTC)
@@ -51,20 +48,9 @@ def target(stack: Stack, ca_file: Path) -> Target:
 
 def _revoke(clients: trustme.CA, directory: Path, *leaves: trustme.LeafCert) -> None:
     """Put a list there that revokes these."""
-    key = load_pem_private_key(clients.private_key_pem.bytes(), None)
-    issuer = x509.load_pem_x509_certificate(clients.cert_pem.bytes()).subject
-    builder = x509.CertificateRevocationListBuilder(issuer, NOW - timedelta(hours=1), NOW + timedelta(days=1))
-    for leaf in leaves:
-        revoked = x509.RevokedCertificateBuilder(_certificate(leaf).serial_number, NOW)
-        builder = builder.add_revoked_certificate(revoked.build())
-    whole = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # a CA's key signs
     new = directory / "client-crl.new"
-    new.write_bytes(whole.public_bytes(Encoding.PEM))
+    new.write_bytes(revocation_list(clients, *leaves))
     new.replace(directory / "client-crl.pem")
-
-
-def _certificate(leaf: trustme.LeafCert) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
 
 
 def _context(target: Target, leaf: trustme.LeafCert) -> ssl.SSLContext:
@@ -112,7 +98,7 @@ def test_only_who_has_a_certificate_gets_in_and_is_known(
     subject, serial = seen["certificate"]
     assert subject.startswith(r"CN=Zo\C3\AB\, \"the admin\",OU=")
     assert subject.endswith(",O=Example")
-    assert int(serial, 16) == _certificate(zoe).serial_number
+    assert int(serial, 16) == certificate_of(zoe).serial_number
     assert "CN=root" not in json.dumps(seen)
     assert seen["client"] == stack.gateway
 

@@ -4,26 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from desk import CertificateError
 from desk.clients import check_clients, good_until
 from desk.pair import Pair
+from pairs import revocation_list
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-def crl(ca: trustme.CA, until: datetime = NOW + timedelta(days=1)) -> bytes:
-    key = load_pem_private_key(ca.private_key_pem.bytes(), None)
-    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
-    builder = x509.CertificateRevocationListBuilder(issuer, until - timedelta(days=2), until)
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
 
 
 def check(client_ca: bytes, client_crl: bytes = b"") -> None:
@@ -34,12 +20,12 @@ def test_cas_with_their_lists_are_taken(ca: trustme.CA) -> None:
     other = trustme.CA()
     check(b"")
     check(ca.cert_pem.bytes())
-    check(ca.cert_pem.bytes() + other.cert_pem.bytes(), crl(ca) + crl(other))
+    check(ca.cert_pem.bytes() + other.cert_pem.bytes(), revocation_list(ca) + revocation_list(other))
 
 
 def test_good_until_ends_with_the_first_of_them(ca: trustme.CA) -> None:
     soon = (NOW + timedelta(hours=1)).replace(microsecond=0)
-    assert good_until(Pair(b"", b"", b"", crl(ca) + crl(ca, soon))) == soon
+    assert good_until(Pair(b"", b"", b"", revocation_list(ca) + revocation_list(ca, until=soon))) == soon
     assert good_until(Pair(b"", b"")) is None
 
 
@@ -52,9 +38,9 @@ def test_what_would_let_nobody_in_is_named(ca: trustme.CA) -> None:
         (ca.issue_cert("a@b.c").cert_chain_pems[0].bytes(), b"", "is no CA"),
         (authority, b"nonsense", "CLIENT_CRL has no revocation list in PEM form"),
         (authority, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "CLIENT_CRL is no revocation list"),
-        (authority, crl(other), "by none of CLIENT_CA"),
-        (authority, crl(ca, NOW - timedelta(hours=1)), "was good until"),
-        (authority + other.cert_pem.bytes(), crl(ca), "CLIENT_CRL has no list of"),
+        (authority, revocation_list(other), "by none of CLIENT_CA"),
+        (authority, revocation_list(ca, until=NOW - timedelta(hours=1)), "was good until"),
+        (authority + other.cert_pem.bytes(), revocation_list(ca), "CLIENT_CRL has no list of"),
     ):
         with pytest.raises(CertificateError, match=complaint):
             check(client_ca, client_crl)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from desk import CertificateError, service
+from desk import CertificateError, report, service
 from desk.acme import Acme, Order
 from desk.publish import published
-from desk.service import Desk, Settings
+from desk.service import Desk
+from desk.settings import Settings
+from pairs import write_pair
 
 NOW = datetime.now(UTC)
 
@@ -25,14 +27,10 @@ class Clock:
 
 
 @pytest.fixture
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(service, "time", clock)
+    for module in (service, report):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -45,13 +43,8 @@ def certs(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path
         directory = tmp_path / name
         directory.mkdir()
         monkeypatch.setattr(service, name, directory)
-    monkeypatch.setattr(service, "HEALTH", tmp_path / "health")
+    monkeypatch.setattr(report, "HEALTH", tmp_path / "health")
     return tmp_path / "INPUT"
-
-
-def write(leaf: trustme.LeafCert, directory: Path) -> None:
-    leaf.private_key_pem.write_to_path(directory / "server.key")
-    (directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
 
 
 def health(certs: Path) -> str:
@@ -62,6 +55,13 @@ def served(certs: Path) -> bytes:
     pair = published(certs.parent / "OUTPUT")
     assert pair
     return pair.certificate
+
+
+def look_on(at_work: Desk, clock: Clock) -> None:
+    """Let it look for longer than it is patient, and than it waits to check again."""
+    for _ in range(20):
+        at_work.look()
+        clock.now += 1
 
 
 @pytest.fixture
@@ -84,19 +84,19 @@ def test_until_an_acme_server_has_issued_one_its_own_is_served(
 ) -> None:
     if names:
         past = NOW - timedelta(days=1) if names == ("localhost",) else NOW + timedelta(days=1)
-        write(ca.issue_cert(*names, not_after=past), store)
+        write_pair(ca.issue_cert(*names, not_after=past), store)
     at_work = desk_with_acme()
     at_work.start()
     temporary = served(certs)
     assert health(certs) == "ok"
-    write(ca.issue_cert("localhost"), store)
+    write_pair(ca.issue_cert("localhost"), store)
     at_work.look()
     assert served(certs) == (store / "server.pem").read_bytes() != temporary
     assert health(certs) == "ok"
 
 
 def test_what_was_issued_before_is_served_at_once(certs: Path, ca: trustme.CA, store: Path) -> None:
-    write(ca.issue_cert("localhost"), store)
+    write_pair(ca.issue_cert("localhost"), store)
     desk_with_acme().start()
     assert served(certs) == (store / "server.pem").read_bytes()
 
@@ -114,18 +114,18 @@ def test_clients_need_their_certificate_from_the_start(certs: Path, ca: trustme.
 def test_a_broken_list_never_means_that_nothing_is_revoked(
     certs: Path, ca: trustme.CA, clock: Clock, content: bytes
 ) -> None:
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     ca.cert_pem.write_to_path(certs / "clients.pem")
     at_work = Desk(Settings("files", "certs/live", ["localhost"], 14, client_ca="clients.pem"))
     at_work.start()
     (certs / "clients.pem").write_bytes(content)
     at_work.look()
-    clock.now += service.PATIENCE
+    clock.now += report.PATIENCE
     at_work.look()
     assert health(certs) == "clients.pem is empty or cut off. Put the whole file there, in PEM form"
     assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
     # The pair does not wait for it, nor it for the pair.
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     at_work.look()
     assert served(certs) == (certs / "server.pem").read_bytes()
     assert (certs.parent / "OUTPUT" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
@@ -137,11 +137,11 @@ def test_a_broken_list_never_means_that_nothing_is_revoked(
 
 
 def test_added_names_do_not_take_the_certificate_of_the_others_away(certs: Path, ca: trustme.CA, store: Path) -> None:
-    write(ca.issue_cert("localhost"), store)
+    write_pair(ca.issue_cert("localhost"), store)
     at_work = Desk(Settings("acme", "certs/live", ["new.example", "localhost"], 14, order=Order(["new.example"])))
     at_work.start()
     assert served(certs) == (store / "server.pem").read_bytes()
-    write(ca.issue_cert("localhost", "new.example"), store)
+    write_pair(ca.issue_cert("localhost", "new.example"), store)
     at_work.look()
     assert served(certs) == (store / "server.pem").read_bytes()
 
@@ -151,7 +151,7 @@ def desk(source: str = "auto", warn_days: int = 14) -> Desk:
 
 
 def test_a_pair_that_is_there_is_published(certs: Path, ca: trustme.CA) -> None:
-    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
+    write_pair(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
     desk("files").start()
     assert served(certs) == (certs / "server.pem").read_bytes()
     assert health(certs) == "ok"
@@ -175,13 +175,13 @@ def test_of_files_alone_none_is_made() -> None:
 
 
 def test_a_pair_of_ones_own_is_no_development_pair(certs: Path, ca: trustme.CA) -> None:
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     with pytest.raises(CertificateError, match="CERTS=dev, but there is a pair of your own"):
         desk("dev").start()
 
 
 def test_a_desk_that_comes_back_publishes_nothing_new(certs: Path, ca: trustme.CA) -> None:
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     desk().start()
     before = (certs.parent / "OUTPUT" / "current").readlink()
     desk().start()
@@ -191,16 +191,16 @@ def test_a_desk_that_comes_back_publishes_nothing_new(certs: Path, ca: trustme.C
 def test_what_is_bad_for_a_moment_is_not_talked_about(
     certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     at_work = desk()
     at_work.start()
     renewed = ca.issue_cert("localhost")
     renewed.private_key_pem.write_to_path(certs / "server.key")
     at_work.look()
-    clock.now += service.PATIENCE - 1
+    clock.now += report.PATIENCE - 1
     at_work.look()
     assert health(certs) == "ok"
-    write(renewed, certs)
+    write_pair(renewed, certs)
     at_work.look()
     assert served(certs) == (certs / "server.pem").read_bytes()
     assert "is not the key" not in capsys.readouterr().out
@@ -209,25 +209,21 @@ def test_what_is_bad_for_a_moment_is_not_talked_about(
 def test_what_stays_bad_is_said_once_and_never_served(
     certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     at_work = desk()
     at_work.start()
     good = served(certs)
-    write(ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)), certs)
-    for _ in range(20):
-        at_work.look()
-        clock.now += 1
+    write_pair(ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)), certs)
+    look_on(at_work, clock)
     assert served(certs) == good
     assert health(certs).startswith("the certificate expired on")
     assert capsys.readouterr().out.count("expired on") == 1
     for name in ("server.pem", "server.key"):
         (certs / name).unlink()
-    for _ in range(20):
-        at_work.look()
-        clock.now += 1
+    look_on(at_work, clock)
     assert health(certs) == "the pair is gone. Put one there again"
     assert served(certs) == good
-    write(ca.issue_cert("localhost"), certs)
+    write_pair(ca.issue_cert("localhost"), certs)
     at_work.look()
     assert health(certs) == "ok"
     assert served(certs) == (certs / "server.pem").read_bytes()
@@ -236,19 +232,19 @@ def test_what_stays_bad_is_said_once_and_never_served(
 def test_few_days_left_let_it_start_and_are_seen_after_a_while(
     certs: Path, ca: trustme.CA, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=3, hours=1)), certs)
+    write_pair(ca.issue_cert("localhost", not_after=NOW + timedelta(days=3, hours=1)), certs)
     at_work = desk(warn_days=4)
     at_work.start()
     assert health(certs) == "ok"
-    clock.now += service.FORBEARANCE
+    clock.now += report.FORBEARANCE
     at_work.look()
     assert health(certs) == "the certificate expires in 3 days"
     said = capsys.readouterr().out
     assert "3 days from now" in said
     assert "fewer than 4 days are left (CERTS_WARN_DAYS)" in said
-    clock.now += service.DAY
+    clock.now += report.DAY
     at_work.look()
     assert "3 days from now" in capsys.readouterr().out
-    write(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
+    write_pair(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
     at_work.look()
     assert health(certs) == "ok"

@@ -1,6 +1,5 @@
-"""The certificate desk: what it takes, what it makes, what it hands over."""
+"""What the desk takes for a good pair, and what it says of one that is not."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,24 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import AuthorityInformationAccessOID
 from desk import CertificateError
 from desk.check import check_pair
-from desk.development import make_pair
-from desk.pair import find_pair, read_pair
-from desk.publish import KEPT, publish, published, stage
+from desk.pair import read_pair
+from pairs import write_pair
 
 NOW = datetime.now(UTC)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Fault = Callable[[Path], None]
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-def write_pair(leaf: trustme.LeafCert, directory: Path) -> None:
-    leaf.private_key_pem.write_to_path(directory / "server.key")
-    (directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
 
 
 def check(directory: Path, *domain: str) -> None:
@@ -173,51 +161,6 @@ def test_what_cannot_be_served_is_named(ca: trustme.CA, tmp_path: Path, fault: F
         check(tmp_path, "localhost")
 
 
-def test_an_empty_directory_has_no_pair(tmp_path: Path) -> None:
-    assert read_pair(tmp_path) is None
-
-
-@pytest.mark.parametrize(
-    ("certificate", "key"),
-    [("server.pem", "server.key"), ("fullchain.pem", "privkey.pem"), ("cert.pem", "privkey.pem")],
-)
-def test_a_pair_goes_by_the_names_of_certbot_too(ca: trustme.CA, tmp_path: Path, certificate: str, key: str) -> None:
-    live = tmp_path / "live" / "example.com"
-    live.mkdir(parents=True)
-    write_pair(ca.issue_cert("example.com"), live)
-    (live / "server.pem").rename(live / certificate)
-    (live / "server.key").rename(live / key)
-    for directory in (live, tmp_path):
-        pair = find_pair(directory, "example.com")
-        assert pair
-        assert (pair.certificate_file, pair.key_file) == (certificate, key)
-    assert find_pair(tmp_path, "other.example") is None
-
-
-def test_a_separate_chain_follows_the_leaf(ca: trustme.CA, tmp_path: Path) -> None:
-    leaf = ca.create_child_ca().issue_cert("localhost")
-    first, *rest = leaf.cert_chain_pems
-    write_pair(leaf, tmp_path)
-    whole = (tmp_path / "server.pem").read_bytes()
-    (tmp_path / "server.pem").write_bytes(first.bytes())
-    (tmp_path / "chain.pem").write_bytes(b"".join(blob.bytes() for blob in rest))
-    pair = read_pair(tmp_path)
-    assert pair
-    assert [certificate.subject for certificate in pair.chain] == [
-        certificate.subject for certificate in x509.load_pem_x509_certificates(whole)
-    ]
-
-
-def test_the_root_is_not_sent_along(ca: trustme.CA, tmp_path: Path) -> None:
-    write_pair(ca.issue_cert("localhost"), tmp_path)
-    with (tmp_path / "server.pem").open("ab") as file:
-        file.write(ca.cert_pem.bytes())
-    pair = read_pair(tmp_path)
-    assert pair
-    assert len(pair.chain) == 2
-    assert len(pair.without_root().chain) == 1
-
-
 def issued_by_intermediate(directory: Path) -> tuple[x509.Certificate, x509.Certificate]:
     """Write a leaf that says where its issuer's certificate is, alone; return intermediate and root."""
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
@@ -261,32 +204,3 @@ def test_a_missing_intermediate_is_named_with_its_address(tmp_path: Path) -> Non
     # A private CA's root, which nobody gave us.
     with pytest.raises(CertificateError, match=r"ends with CN=middle.*put it beside as ca.pem"):
         check_pair(pair, ["localhost"], tmp_path)
-
-
-def test_a_development_pair_serves_the_domain_and_loopback(tmp_path: Path) -> None:
-    make_pair(tmp_path, ["example.com", "localhost"])
-    check(tmp_path, "example.com", "localhost", "127.0.0.1", "::1")
-    assert (tmp_path / "server.key").stat().st_mode & 0o777 == 0o600
-    assert {file.name for file in tmp_path.iterdir()} == {"ca.pem", "server.key", "server.pem"}
-
-
-def test_a_development_pair_is_not_made_for_what_is_no_name(tmp_path: Path) -> None:
-    with pytest.raises(CertificateError, match="Correct DOMAIN"):
-        make_pair(tmp_path, ["not a name"])
-    assert not list(tmp_path.iterdir())
-
-
-def test_publishing_replaces_the_pair_as_a_whole(
-    ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("desk.publish.READER", os.getuid())
-    source, volume = tmp_path / "source", tmp_path / "volume"
-    source.mkdir()
-    volume.mkdir()
-    for _ in range(KEPT + 2):
-        write_pair(ca.issue_cert("localhost"), source)
-        pair = read_pair(source)
-        assert pair
-        publish(stage(pair, volume))
-        assert published(volume) == pair
-    assert len(list(volume.iterdir())) == KEPT + 1  # pairs that somebody may still be reading, and the link
