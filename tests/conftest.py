@@ -17,8 +17,9 @@ from client import TIMEOUT, Target, target_of
 from docker.errors import DockerException
 from fixtures import Connect, NewStack
 from pairs import write_pair
-from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, PROFILES, REPOSITORY, Stack
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, PROFILES, REPOSITORY, Stack, remove_all
 
+_RUN = "E2E_RUN"  # in the environment, and so the same in all processes of one run
 _LIVE = pytest.StashKey[list[Stack]]()
 
 
@@ -30,11 +31,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LIVE] = []
+    os.environ.setdefault(_RUN, secrets.token_hex(4))
     url = config.getoption("--url")
     if url and not (urlsplit(url).scheme == "wss" and urlsplit(url).hostname):
         raise pytest.UsageError(f"--url={url}: give a wss:// URL, for example wss://example.com/wss")
     # A terminated run cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # A test process that is interrupted has a few seconds (execnet's), and then leaves its containers behind.
+    is_test_process = hasattr(config, "workerinput")
+    if not (is_test_process or os.environ.get("E2E_KEEP") or config.getoption("--url")):
+        remove_all(_prefix())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -113,8 +122,12 @@ def _alive(config: pytest.Config, stack: Stack) -> Iterator[Stack]:
             config.stash[_LIVE].remove(stack)
 
 
+def _prefix() -> str:
+    return f"wss-e2e-{os.environ[_RUN]}"
+
+
 def _project() -> str:
-    return f"wss-e2e-{secrets.token_hex(4)}"
+    return f"{_prefix()}-{secrets.token_hex(4)}"
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ import random
 import re
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,7 @@ from desk.pair import Pair, find_pair
 
 LINEAGE = "wss"  # what certbot calls it, whatever DOMAIN is
 STORE = Path("/acme")  # the volume with accounts, keys and certificates
+WORK = Path("/tmp/certbot")  # noqa: S108  # the container's own
 WEBROOT = Path("/challenges")  # the volume that the TLS service shows on port 80 (RFC 8555 section 8.3)
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
@@ -32,7 +35,9 @@ LONGEST_PAUSE = 12 * 3600.0  # seconds
 LONGEST_BACKOFF = 6 * 3600.0  # seconds
 
 _PROBLEM = re.compile(r"(?:Domain|Identifier): (?P<domain>.+)\n\s*Type: +(?P<type>.+)\n\s*Detail: (?P<detail>.+)")
-_RETRY_AFTER = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
+# Let's Encrypt says it in the problem's text, too; certbot shows the header in its log alone.
+_RETRY_TEXT = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
+_RETRY_HEADER = re.compile(r"^HTTP [45]\d\d\n(?:.+\n)*?Retry-After: *(.+)$", re.IGNORECASE | re.MULTILINE)
 _NO_NEWS = ("Saving debug log", "Ask for help", "See the logfile", "Some challenges have failed", "Hint:")
 
 
@@ -92,6 +97,7 @@ class Acme:
         self._running = self._output = None
 
     def _start(self) -> None:
+        _log().unlink(missing_ok=True)  # certbot appends to it
         environment = dict(os.environ)
         if self._order.root:
             environment["REQUESTS_CA_BUNDLE"] = str(self._order.root)
@@ -115,13 +121,13 @@ class Acme:
             *("--cert-name", LINEAGE, *names, "--renew-with-new-domains", "--keep-until-expiring"),
             *("--key-type", "ecdsa", "--elliptic-curve", "secp256r1"),
             *(("--preferred-profile", order.profile) if order.profile else ()),
-            *("--config-dir", str(STORE), "--work-dir", "/tmp/certbot", "--logs-dir", "/tmp/certbot"),  # noqa: S108
+            *("--config-dir", str(STORE), "--work-dir", str(WORK), "--logs-dir", str(WORK)),
             *("--max-log-backups", "0"),
         ]
 
     def _ended(self, code: int, output: str, now: float) -> None:
-        pause = self._order.retry  # where what follows fails
-        self._due = now + pause
+        self._due = now + self._order.retry  # where what follows fails
+        least = 0.0
         if code == 0:
             self._failures, self.problem = 0, ""
             pause = LONGEST_PAUSE
@@ -131,8 +137,10 @@ class Acme:
             self.problem = describe(output)
             pause = min(self._order.retry * 2 ** min(self._failures, 20), LONGEST_BACKOFF)
             self._failures += 1
+            with suppress(FileNotFoundError):
+                least = seconds_to_wait(output + _log().read_text(errors="replace"))
         pause *= random.uniform(0.8, 1.2)  # noqa: S311  # not everybody's at the same moment
-        self._due = now + max(pause, seconds_to_wait(output))
+        self._due = now + max(pause, least)
 
 
 def describe(output: str) -> str:
@@ -144,15 +152,26 @@ def describe(output: str) -> str:
 
 
 def seconds_to_wait(output: str) -> float:
-    """Return how long the ACME server asks to be left alone (RFC 8555 section 6.6); 0 where it does not say."""
-    found = _RETRY_AFTER.search(output)
-    if not found:
-        return 0.0
-    try:
-        until = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-    except ValueError:
-        return 0.0
-    return max((until - datetime.now(UTC)).total_seconds(), 0.0)
+    """Return how long the ACME server asks to be left alone (RFC 8555 section 6.6); 0 where it does not say.
+
+    `output`: what certbot printed, and its log.
+    """
+    said = [found[1].strip() for pattern in (_RETRY_TEXT, _RETRY_HEADER) for found in pattern.finditer(output)]
+    return max((_seconds(when) for when in said), default=0.0)
+
+
+def _seconds(when: str) -> float:
+    """Return how far away it is; `when`: seconds, an HTTP-date (RFC 9110 section 10.2.3), or an ISO 8601 date."""
+    if when.isascii() and when.isdigit():
+        return float(when)
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        with suppress(ValueError):
+            return max((parse(when).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+    return 0.0
+
+
+def _log() -> Path:
+    return WORK / "letsencrypt.log"
 
 
 def _is_address(name: str) -> bool:

@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 
 REPOSITORY = Path(__file__).parents[2]
@@ -142,6 +144,22 @@ class Stack:
             f"--- {container.name} ({container.status})\n{container.logs().decode(errors='replace')}"
             for container in self.containers(service)
         )
+
+
+def remove_all(prefix: str) -> None:
+    """Remove what is left over of all projects whose names begin so."""
+    with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine there is nothing
+        named = {"name": prefix}
+        while containers := engine.containers.list(all=True, ignore_removed=True, filters=named):
+            for container in containers:
+                with suppress(NotFound):
+                    container.remove(force=True, v=True)
+        for network in engine.networks.list(filters=named):
+            network.remove()
+        for volume in engine.volumes.list(filters=named):
+            volume.remove()
+        for image in engine.images.list(filters={"reference": f"{prefix}*"}):
+            engine.images.remove(str(image.id), force=True)
 
 
 # BASE_IMAGE stays: it is not one of a test's, but says what this machine can build from.

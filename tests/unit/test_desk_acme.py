@@ -1,6 +1,12 @@
 """ACME: what is asked of certbot, when, and what is told of its failures."""
 
+import ssl
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -49,8 +55,14 @@ def certbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n. {tmp_path}/script\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(acme, "STORE", tmp_path / "acme")
+    _away_from_the_containers_paths(tmp_path, monkeypatch)
     return tmp_path
+
+
+def _away_from_the_containers_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STORE", "WORK", "WEBROOT"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(acme, name, tmp_path / name)
 
 
 def run(client: Acme, now: float) -> None:
@@ -85,7 +97,7 @@ def test_it_asks_more_slowly_after_each_failure(certbot: Path) -> None:
 
 
 def test_it_looks_again_within_a_part_of_the_lifetime(certbot: Path) -> None:
-    live = certbot / "acme" / "live" / "wss"
+    live = certbot / "STORE" / "live" / "wss"
     live.mkdir(parents=True)
     start = datetime.now(UTC)
     leaf = trustme.CA().issue_cert("wss.example", not_before=start, not_after=start + timedelta(days=6))
@@ -108,3 +120,38 @@ def test_a_stop_ends_it(certbot: Path) -> None:
     assert running
     client.stop()
     assert running.returncode is not None
+
+
+class TooMany(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(HTTPStatus.TOO_MANY_REQUESTS)
+        self.send_header("Retry-After", self.server.retry_after)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("retry_after", ["7200", "in two hours"])
+def test_the_real_certbot_shows_what_the_server_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retry_after: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    _away_from_the_containers_paths(tmp_path, monkeypatch)
+    if retry_after == "in two hours":
+        retry_after = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("localhost").configure_cert(context)
+    with HTTPServer(("127.0.0.1", 0), TooMany) as server:
+        server.retry_after = retry_after  # type: ignore[attr-defined]
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        directory = f"https://localhost:{server.server_port}/directory"
+        client = Acme(Order(["wss.example"], directory=directory, root=tmp_path / "ca.pem", retry=1))
+        run(client, 0.0)
+        server.shutdown()
+    assert "429" in client.problem
+    assert 7190 < client._due <= 7200
