@@ -149,7 +149,7 @@ class Stack:
 def remove_all(prefix: str) -> None:
     """Remove what is left over of all projects whose names begin so."""
     with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine there is nothing
-        named = {"name": prefix}
+        named: dict[str, Any] = {"name": prefix}
         while containers := engine.containers.list(all=True, ignore_removed=True, filters=named):
             for container in containers:
                 with suppress(NotFound):
