@@ -14,7 +14,7 @@ test: engine .venv
 	.venv/bin/pytest
 
 conformance: engine .venv
-	.venv/bin/pytest tests/conformance
+	.venv/bin/pytest --numprocesses=0 tests/conformance
 
 engine:
 	tools/engine

@@ -17,7 +17,7 @@ from client import TIMEOUT, Target, target_of
 from docker.errors import DockerException
 from fixtures import Connect, NewStack
 from pairs import write_pair
-from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, PROFILES, REPOSITORY, Stack, remove_all
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, OWN_ORIGINS, PROFILES, REPOSITORY, Stack, remove_all
 
 _RUN = "E2E_RUN"  # in the environment, and so the same in all processes of one run
 _LIVE = pytest.StashKey[list[Stack]]()
@@ -137,7 +137,7 @@ def stack(request: pytest.FixtureRequest, engine: docker.DockerClient, profile: 
         "APP": "apps.probe:handler",
         "CERTS_DIR": str(certs),
         "DOMAIN": ",".join(DOMAIN),
-        "ORIGINS": ALLOWED_ORIGIN,
+        "ORIGINS": ",".join((ALLOWED_ORIGIN, *OWN_ORIGINS)),
     }
     files = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
     with _alive(request.config, Stack(engine, _project(), profile, settings, files)) as shared:

@@ -18,16 +18,18 @@ from picows.websockets import Request, Response
 from wss import deflate
 from wss.address import remove_claims
 from wss.gate import NOT_SERVED_HERE
+from wss.page import Page
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
+PAGE_PATH = "/"
 
 
 class Refusal(NamedTuple):
     """An answer that is no websocket."""
 
     reason: str
-    """One word for the metrics; empty where nothing was refused: the health path was asked."""
+    """One word for the metrics; empty where nothing was refused: the health path or the page was asked for."""
     response: Response
 
 
@@ -41,6 +43,7 @@ class Handshake:
         # https://*.example.com as its two ends.
         self._wild_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
         self._paths = settings.ws_paths
+        self._page = Page(settings.page) if settings.page else None
         self._behind_a_proxy = bool(settings.trusted_proxies)
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
@@ -64,6 +67,8 @@ class Handshake:
             return refused
         if path == HEALTH_PATH:
             return refusal("", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, "ok")))
+        if self._page and path == PAGE_PATH and "Upgrade" not in headers:
+            return Refusal("", self._page.response())
         if path not in self._paths:
             return refusal("path", HTTPStatus.NOT_FOUND, f"No such path. The WebSocket is at {self._paths[0]}.")
         if refused := _check_upgrade(headers) or self._check_origin(headers):

@@ -78,6 +78,8 @@ class Settings:
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
     challenges: Path | None
     """What to show an ACME server on port 80, a directory; None: port 80 is closed."""
+    page: Path | None
+    """The HTML file to serve on ``/`` to those that want no websocket; None: none."""
     public_port: int
     """The port that clients connect to for TLS, where it is ours."""
     expiry_file: Path | None
@@ -127,6 +129,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         hsts=read("HSTS", "0", values.flag),
         tls=read("TLS_DIR", "", values.path),
         challenges=read("CHALLENGES", "", values.path),
+        page=read("PAGE", "", values.path),
         public_port=read("DIRECT_PORT", "8282", values.published_port),
         expiry_file=read("EXPIRY_FILE", "", values.path),
     )

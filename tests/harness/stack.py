@@ -26,6 +26,7 @@ _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
 DOMAIN = ("localhost", "wss.example")
 COVERED_BUT_FOREIGN = "elsewhere.example"
 ALLOWED_ORIGIN = "https://app.example"
+OWN_ORIGINS = ("https://wss.example", "https://wss.example:8282")
 
 
 @dataclass(frozen=True)
@@ -116,20 +117,23 @@ class Stack:
 
         `files` are mounted (path in the container → path here); wss.example is the service that terminates TLS.
         """
-        address = self.container().attrs["NetworkSettings"]["Networks"][f"{self.project}_edge"]["IPAddress"]
-        output = self.engine.containers.run(
-            image,
-            list(command),
-            network=f"{self.project}_edge",
-            extra_hosts={"wss.example": address},
-            volumes={
+        output = self.engine.containers.run(image, list(command), remove=True, **self._beside(files), **options)
+        return str(output.decode())
+
+    def start_beside(self, image: str, files: Mapping[str, Path], **options: Any) -> Container:
+        """Start a container on the clients' network, to be removed by the caller; otherwise as `run_beside`."""
+        return self.engine.containers.run(image, detach=True, **self._beside(files), **options)
+
+    def _beside(self, files: Mapping[str, Path]) -> dict[str, Any]:
+        network = f"{self.project}_edge"
+        return {
+            "network": network,
+            "extra_hosts": {"wss.example": self.container().attrs["NetworkSettings"]["Networks"][network]["IPAddress"]},
+            "volumes": {
                 str(file): {"bind": path, "mode": "rw" if file.is_dir() else "ro"} for path, file in files.items()
             },
-            labels={"com.docker.compose.project": self.project},
-            remove=True,
-            **options,
-        )
-        return str(output.decode())
+            "labels": {"com.docker.compose.project": self.project},
+        }
 
     def run_in(self, service: str, *command: str) -> str:
         """Run a command in the container of a service, as `docker compose exec` does; return what it prints."""

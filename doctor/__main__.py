@@ -1,0 +1,122 @@
+"""The command: `docker compose run --rm doctor wss://example.com/wss`, or `python -m doctor …`."""
+
+import ssl
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+import typer
+
+from doctor.finding import Mark
+from doctor.report import ForMachines, ForPeople
+from doctor.route import Options
+from doctor.walk import walk
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _url(value: str) -> SplitResult:
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in ("ws", "wss", "http", "https") and url.hostname and url.port != 0
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} is no URL ({error}). Give one such as wss://example.com/wss") from None
+    if not usable:
+        raise typer.BadParameter(f"{value!r} is no URL of a WebSocket. Give one such as wss://example.com/wss")
+    if url.fragment or url.username:
+        raise typer.BadParameter(f"{value!r}: a WebSocket's URL has no user and no fragment (#). Leave it out")
+    return url
+
+
+def _header(value: str) -> tuple[str, str]:
+    name, colon, content = value.partition(":")
+    if not (colon and name.strip() and value.isprintable()):
+        raise typer.BadParameter(f"{value!r} is no header. Give one such as 'Cookie: a=b'")
+    return name.strip(), content.strip()
+
+
+def _resolve(value: str) -> tuple[str, int, str]:
+    name, _, rest = value.partition(":")
+    port, _, address = rest.partition(":")
+    try:
+        return name.lower(), int(port), str(ip_address(address.strip("[]")))
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is not NAME:PORT:ADDRESS, such as example.com:443:192.0.2.1") from None
+
+
+def _existing(value: Path | None) -> Path | None:
+    if value and not value.is_file():
+        raise typer.BadParameter(f"{value} is no file")
+    return value
+
+
+@app.command()
+def doctor(
+    url: Annotated[Any, typer.Argument(parser=_url, metavar="URL", help="Such as wss://example.com/wss.")],
+    origin: Annotated[str | None, typer.Option(help="The origin of the page that connects.")] = None,
+    header: Annotated[
+        list[Any] | None, typer.Option(parser=_header, metavar="NAME: VALUE", help="One more header.")
+    ] = None,
+    subprotocol: Annotated[list[str] | None, typer.Option(help="A subprotocol to offer.")] = None,
+    ca: Annotated[Path | None, typer.Option(callback=_existing, help="Trust these CAs (PEM) and no others.")] = None,
+    client_cert: Annotated[Path | None, typer.Option(callback=_existing, help="A client's certificate (PEM).")] = None,
+    client_key: Annotated[
+        Path | None, typer.Option(callback=_existing, help="Its key, where it is a file of its own.")
+    ] = None,
+    resolve: Annotated[
+        list[Any] | None, typer.Option(parser=_resolve, metavar="NAME:PORT:ADDRESS", help="Do not ask the DNS.")
+    ] = None,
+    message: Annotated[str, typer.Option(help="The text message to send.")] = "tom",
+    no_messages: Annotated[bool, typer.Option("--no-messages", help="Send no messages, only a ping.")] = False,
+    idle: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Hold the line, and see whether it is cut.")
+    ] = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="The longest wait for each thing.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell it to a machine.")] = False,
+) -> None:
+    """Walk the way to a WebSocket step by step, and name the first thing that is wrong.
+
+    Exit code 0: healthy (there may be warnings); 1: there is a problem; 2: the command makes no sense.
+    """
+    options = Options(
+        origin=origin,
+        headers=tuple(header or ()),
+        subprotocols=tuple(subprotocol or ()),
+        ca=ca,
+        client_cert=client_cert,
+        client_key=client_key,
+        resolve=tuple(resolve or ()),
+        message=None if no_messages else message,
+        idle=idle,
+        timeout=timeout,
+    )
+    _check_files(options)
+    report = ForMachines(url.geturl()) if as_json else ForPeople()
+    healthy = True
+    for step, finding in walk(url, options, report.entering):
+        report.tell(step, finding)
+        healthy = healthy and finding.mark is not Mark.PROBLEM
+    report.end(healthy)
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _check_files(options: Options) -> None:
+    try:
+        ssl.create_default_context(cafile=options.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise typer.BadParameter(f"{options.ca} has no certificates in PEM form ({error})", param_hint="--ca") from None
+    if options.client_cert:
+        try:
+            ssl.create_default_context().load_cert_chain(options.client_cert, options.client_key)
+        except (OSError, ssl.SSLError) as error:
+            raise typer.BadParameter(
+                f"{options.client_cert} is no certificate with its key in PEM form ({error})",
+                param_hint="--client-cert",
+            ) from None
+    elif options.client_key:
+        raise typer.BadParameter("give --client-cert, too", param_hint="--client-key")
+
+
+if __name__ == "__main__":
+    app(prog_name="doctor")

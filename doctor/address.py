@@ -1,0 +1,160 @@
+"""The first three steps: the URL, the name, the port."""
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from doctor.finding import Finding, good, problem, warning
+from doctor.route import Route
+
+PLAIN_PORTS = (80, 8080)
+
+
+def is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def look_at_url(route: Route) -> Iterator[Finding]:
+    """Is this an address of a WebSocket over TLS?"""
+    url = route.url
+    rest = f"{url.netloc}{url.path}"
+    if url.scheme == "ws":
+        yield problem(
+            "url-ws",
+            f"{url.scheme}:// in {url.geturl()}",
+            "ws:// is not encrypted; pages from https:// may not open it, and a port with TLS does not understand it",
+            f"wss://{rest}",
+        )
+        return
+    if url.scheme in ("http", "https"):
+        yield problem(
+            "url-http",
+            f"{url.scheme}:// in {url.geturl()}",
+            f"{url.scheme}:// is for pages; a WebSocket over TLS begins with wss://",
+            f"wss://{rest}",
+        )
+        return
+    where = "" if url.path else " (no path: / is asked for)"
+    yield good(f"{url.geturl()}, port {route.port}{where}")
+    if route.port in PLAIN_PORTS:
+        yield warning(
+            "url-port",
+            f"port {route.port} with wss://",
+            "this port is for plain http nearly everywhere",
+            "Leave the port out (443), or give the one that speaks TLS",
+        )
+    if is_address(route.host) and not ip_address(route.host).is_loopback:
+        yield warning(
+            "url-address",
+            f"{route.host} is an address",
+            "most certificates are for names alone",
+            "Use the name that the certificate has",
+        )
+
+
+def look_up(route: Route) -> Iterator[Finding]:
+    """Which addresses has the name?"""
+    given = [address for name, port, address in route.options.resolve if (name, port) == (route.host, route.port)]
+    if given or is_address(route.host):
+        route.addresses = given or [route.host]
+        yield good(f"{', '.join(route.addresses)} ({'by --resolve' if given else 'no name to look up'})")
+        return
+    try:
+        route.addresses = _resolve(route)
+    except (OSError, queue.Empty, UnicodeError) as failure:
+        yield problem(
+            "dns-none",
+            f"{route.host} has no address ({str(failure) or 'no answer'})",
+            "the name does not exist, is misspelt, or its DNS record is missing or too new",
+            f"Create an A record (and AAAA) for {route.host}; try another resolver; or --resolve NAME:PORT:ADDRESS",
+        )
+        return
+    yield good(f"{route.host} is {', '.join(route.addresses)}")
+    if route.host == "localhost":
+        return
+    if all(":" in address for address in route.addresses):
+        yield warning(
+            "dns-ipv6-only",
+            f"{route.host} has IPv6 addresses alone",
+            "clients in networks without IPv6 cannot reach it",
+            "Add an A record",
+        )
+    if any(ip_address(address.partition("%")[0]).is_private for address in route.addresses):
+        yield warning(
+            "dns-private",
+            f"{route.host} has an address of a private network",
+            "only clients of that network can reach it",
+            "Let the public DNS have the public address",
+        )
+
+
+def _resolve(route: Route) -> list[str]:
+    # getaddrinfo knows no timeout: it may go on alone, and does not hold up the end.
+    outcome: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
+            outcome.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+        except (OSError, UnicodeError) as error:
+            outcome.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    answer = outcome.get(timeout=route.options.timeout)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def connect(route: Route) -> Iterator[Finding]:
+    """Does anything listen there?"""
+    failures: dict[str, OSError] = {}
+    for address in route.addresses:
+        try:
+            with route.open_tcp(address):
+                route.address = route.address or address
+        except OSError as error:
+            failures[address] = error
+    if not route.address:
+        yield _no_connection(route, *next(iter(failures.items())))
+        return
+    yield good(f"{route.place} accepts connections")
+    for address, refusal in failures.items():
+        # A name that means this machine has ::1 as well, whatever is published there.
+        if not ip_address(address.partition("%")[0]).is_loopback:
+            yield warning(
+                "tcp-partly",
+                f"{address} does not ({refusal})",
+                "clients that try this address first wait, or fail",
+                f"Let the server listen on {address}, or take it out of the DNS",
+            )
+
+
+def _no_connection(route: Route, address: str, error: OSError) -> Finding:
+    where = f"{address}, port {route.port}"
+    if isinstance(error, ConnectionRefusedError):
+        return problem(
+            "tcp-refused",
+            f"{where}: connection refused",
+            "the machine is there, and nothing listens on this port",
+            "Start the server (docker compose ps); compare the port: 443 with nginx and Apache, 8282 with direct",
+        )
+    if isinstance(error, TimeoutError):
+        return problem(
+            "tcp-timeout",
+            f"{where}: no answer for {route.options.timeout:g} s",
+            "a firewall or a cloud's security group drops what is sent there, or the machine is down",
+            f"Open port {route.port} for TCP in the firewall and in the cloud's security group",
+        )
+    return problem(
+        "tcp-unreachable",
+        f"{where}: {error.strerror or error}",
+        "there is no way to this address from here",
+        "Compare the address in the DNS with the server's; check the network, and IPv6 where it is an IPv6 address",
+    )

@@ -1,0 +1,97 @@
+"""Which versions and key-exchange groups does a server take?
+
+Python's ssl cannot offer obsolete versions where OpenSSL is built without them, nor choose groups before 3.15. A server
+tells both in its first answer, before any key is made: so a ClientHello of our own (RFC 8446 section 4.1.2) is enough.
+"""
+
+import secrets
+import socket
+from dataclasses import dataclass
+
+SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0300, 0x0301, 0x0302, 0x0303, 0x0304
+# https://www.iana.org/assignments/tls-parameters/
+GROUPS = {0x11EC: "X25519MLKEM768", 0x001D: "X25519", 0x0017: "P-256", 0x0018: "P-384", 0x0019: "P-521"}
+X25519MLKEM768 = 0x11EC
+
+_SUITES_1_3 = (0x1301, 0x1302, 0x1303)
+# What servers of the last twenty years have: ECDHE and AEAD, then CBC, plain RSA, 3DES, RC4.
+_SUITES = (
+    *(0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0x009E, 0x009F),
+    *(0xC009, 0xC013, 0xC00A, 0xC014, 0x0033, 0x0039, 0x009C, 0x009D, 0x002F, 0x0035, 0x000A, 0x0005),
+)
+_SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
+_HANDSHAKE, _SERVER_HELLO = 22, 2
+_SUPPORTED_VERSIONS, _KEY_SHARE = 43, 51
+
+
+@dataclass(frozen=True)
+class ServerHello:
+    """What the server chose; `group` is known in TLS 1.3 only."""
+
+    version: int
+    group: int | None
+
+
+def offer(connection: socket.socket, host: str, version: int, groups: tuple[int, ...]) -> ServerHello | None:
+    """Send a ClientHello that offers this version alone; None: the server does not take it.
+
+    In TLS 1.3 it comes without a key share, so that the server says which group it wants (section 4.1.4).
+    Raises OSError as sockets do.
+    """
+    connection.sendall(_client_hello(host, version, groups))
+    with connection.makefile("rb") as stream:
+        header = stream.read(5)
+        if len(header) < 5 or header[0] != _HANDSHAKE:
+            return None
+        return _server_hello(stream.read(int.from_bytes(header[3:], "big")))
+
+
+def _client_hello(host: str, version: int, groups: tuple[int, ...]) -> bytes:
+    extensions = {
+        10: _sized(b"".join(map(_u16, groups))),  # supported_groups
+        11: b"\x01\x00",  # ec_point_formats: uncompressed
+        13: _sized(b"".join(map(_u16, _SIGNATURES))),
+    }
+    if not _is_address(host):
+        extensions[0] = _sized(b"\x00" + _sized(host.encode("idna")))  # server_name
+    if version == TLS_1_3:
+        extensions[_SUPPORTED_VERSIONS] = b"\x02" + _u16(TLS_1_3)
+        extensions[_KEY_SHARE] = _sized(b"")
+    hello = (
+        _u16(min(version, TLS_1_2))
+        + secrets.token_bytes(32)
+        + b"\x00"  # no session
+        + _sized(b"".join(map(_u16, _SUITES_1_3 if version == TLS_1_3 else _SUITES)))
+        + b"\x01\x00"  # no compression
+        + _sized(b"".join(_u16(number) + _sized(body) for number, body in extensions.items()))
+    )
+    handshake = b"\x01" + len(hello).to_bytes(3, "big") + hello
+    return bytes([_HANDSHAKE]) + _u16(min(version, TLS_1_0)) + _sized(handshake)
+
+
+def _server_hello(message: bytes) -> ServerHello | None:
+    if message[:1] != bytes([_SERVER_HELLO]):
+        return None
+    version, session = int.from_bytes(message[4:6], "big"), message[38]
+    rest = message[39 + session + 2 + 1 + 2 :]  # after the session, the suite, the compression, the extensions' length
+    group = None
+    while len(rest) >= 4:
+        number, size = int.from_bytes(rest[:2], "big"), int.from_bytes(rest[2:4], "big")
+        body, rest = rest[4 : 4 + size], rest[4 + size :]
+        if number == _SUPPORTED_VERSIONS:
+            version = int.from_bytes(body[:2], "big")
+        elif number == _KEY_SHARE:
+            group = int.from_bytes(body[:2], "big")
+    return ServerHello(version, group)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _u16(number: int) -> bytes:
+    return number.to_bytes(2, "big")
+
+
+def _sized(body: bytes) -> bytes:
+    return _u16(len(body)) + body

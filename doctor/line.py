@@ -1,0 +1,144 @@
+"""A websocket, seen from the client's side with nothing hidden: the answer to the handshake, frames, close codes."""
+
+import ssl
+import time
+from types import TracebackType
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.typing import Origin, Subprotocol
+from websockets.uri import parse_uri
+
+from doctor.route import Route
+
+LARGEST = 1 << 24  # bytes of a message that is taken
+
+
+class Line:
+    """Opens on construction; raises OSError where there is no answer in time, or none at all."""
+
+    def __init__(self, route: Route) -> None:
+        options = route.options
+        self._timeout = options.timeout
+        self._protocol = ClientProtocol(
+            parse_uri(route.url.geturl()),
+            origin=Origin(options.origin) if options.origin else None,
+            subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
+            max_size=LARGEST,
+        )
+        self._pending: list[Frame] = []
+        self.response: Response | None = None
+        """None: what came was no HTTP."""
+        self._socket: ssl.SSLSocket = route.open_tls()
+        try:
+            self._socket.do_handshake()
+            request = self._protocol.connect()
+            for name in {name for name, _ in options.headers if name in request.headers}:
+                del request.headers[name]
+            for name, value in options.headers:
+                request.headers[name] = value
+            self._protocol.send_request(request)
+            self._send()
+            self._await_response()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._socket.close()
+
+    @property
+    def refusal(self) -> Exception | None:
+        """Why this is no websocket; None: it is one."""
+        return self._protocol.handshake_exc
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._protocol.subprotocol
+
+    @property
+    def is_open(self) -> bool:
+        return self._protocol.state is State.OPEN
+
+    @property
+    def close_code(self) -> int:
+        """RFC 6455 section 7.1.5: 1006 where no close frame came."""
+        return self._protocol.close_code or 1006
+
+    @property
+    def close_reason(self) -> str:
+        return self._protocol.close_reason or ""
+
+    def send_text(self, text: str) -> None:
+        self._protocol.send_text(text.encode())
+        self._send()
+
+    def send_binary(self, data: bytes) -> None:
+        self._protocol.send_binary(data)
+        self._send()
+
+    def ping(self, data: bytes) -> None:
+        self._protocol.send_ping(data)
+        self._send()
+
+    def close(self) -> None:
+        """Start the closing handshake; `receive` sees its end."""
+        self._protocol.send_close(1000)
+        self._send()
+
+    def receive(self, *opcodes: Opcode, seconds: float | None = None) -> Frame | None:
+        """Return the next frame of one of these kinds; None: not in time, or the line ended (`is_open` tells)."""
+        deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
+        while True:
+            while self._pending:
+                if (frame := self._pending.pop(0)).opcode in opcodes:
+                    return frame
+            if not self._read(deadline):
+                return None
+
+    def _await_response(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while self.response is None and self.refusal is None:
+            if not self._read(deadline) and self.response is None and self.refusal is None:
+                raise TimeoutError(f"no answer for {self._timeout:g} s")
+
+    def _read(self, deadline: float) -> bool:
+        """Take in what comes; False: nothing more will, or not in time."""
+        left = deadline - time.monotonic()
+        if left <= 0 or self._protocol.state is State.CLOSED:
+            return False
+        self._socket.settimeout(left)
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            return False
+        except OSError:
+            if self.response is None:
+                raise
+            data = b""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                self.response = event
+            elif isinstance(event, Frame):
+                self._pending.append(event)
+        self._send()
+        return True
+
+    def _send(self) -> None:
+        self._socket.settimeout(self._timeout)
+        for data in self._protocol.data_to_send():
+            if data:
+                try:
+                    self._socket.sendall(data)
+                except OSError:
+                    if self.response is None:
+                        raise  # else the reading side tells what happened

@@ -1,0 +1,39 @@
+"""The page on `/`: to those that want no websocket, and with a policy that fits what is in it."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from test_handshake import decide, request
+
+PAGE = Path(__file__).parents[2] / "site" / "index.html"
+
+
+def test_who_wants_no_websocket_gets_the_page() -> None:
+    response = decide(request("/?x=1", without="Upgrade"), PAGE=str(PAGE))
+    assert response
+    assert (response.status_code, response.body) == (200, PAGE.read_bytes())
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_who_wants_one_gets_it() -> None:
+    assert decide(request("/"), PAGE=str(PAGE)) is None
+
+
+@pytest.mark.parametrize(("path", "environment"), [("/wss", {"PAGE": str(PAGE)}), ("/", {})])
+def test_elsewhere_or_without_a_page_it_is_426(path: str, environment: dict[str, str]) -> None:
+    response = decide(request(path, without="Upgrade"), **environment)
+    assert response
+    assert response.status_code == 426
+
+
+@pytest.mark.parametrize("element", ["style", "script"])
+def test_the_page_allows_what_is_in_it_and_nothing_else(element: str) -> None:
+    page = PAGE.read_text()
+    (content,) = re.findall(rf"<{element}[^>]*>(.*?)</{element}>", page, re.DOTALL)
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    digest = b64encode(sha256(content.encode()).digest()).decode()
+    assert f"{element}-src 'sha256-{digest}'" in policy, f"after a change, the hash of the {element} is {digest}"
+    assert policy.startswith("default-src 'none'; connect-src 'self'; img-src data:;")
