@@ -46,8 +46,15 @@ def _resolve(value: str) -> tuple[str, int, str]:
 
 
 def _existing(value: Path | None) -> Path | None:
-    if value and not value.is_file():
-        raise typer.BadParameter(f"{value} is no file")
+    if value is None:
+        return None
+    try:
+        if not value.is_file():
+            raise typer.BadParameter(f"{value} is no file")
+    except PermissionError:
+        raise typer.BadParameter(
+            f"{value} may not be read by the user of the container. Allow it: chmod a+rX {value.parent} {value}"
+        ) from None
     return value
 
 

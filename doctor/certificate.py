@@ -43,8 +43,8 @@ def judge(route: Route) -> Iterator[Finding]:
         return
     leaf = route.chain[0]
     yield good(
-        f"for {names_of(leaf)}; by {issuer_of(leaf)}; {_key(leaf)}; {len(route.chain)} in the chain;"
-        f" until {leaf.not_valid_after_utc:%Y-%m-%d} ({_left(leaf).days} days)"
+        f"for {names_of(leaf)}; by {issuer_of(leaf)}; {_key(leaf)}; {len(route.chain)} in the chain; until"
+        f" {leaf.not_valid_after_utc:%Y-%m-%d} ({_left(leaf).days} days)"
     )
     lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     if _left(leaf) < min(SOON, lifetime / 4):
@@ -147,8 +147,8 @@ def _unknown_issuer(route: Route) -> Finding:
     return problem(
         "certificate-unknown-ca",
         f"the chain ends at {issuer_of(last)}, which this client does not trust",
-        "it is a CA of one's own, or for development, or of staging; or an intermediate is missing that cannot"
-        " be found",
+        "it is a CA of one's own, or for development, or of staging; or an intermediate is missing that cannot be"
+        " found",
         "Trust the CA: --ca FILE (here: --ca certs/live/ca.pem); for the public: a certificate of a CA that all know",
     )
 
@@ -180,7 +180,9 @@ def _fetch_issuer(certificate: x509.Certificate, timeout: float) -> x509.Certifi
                 url = str(description.access_location.value)
                 if url.startswith("http://"):  # never https: that would need a certificate to get a certificate
                     with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310
-                        return x509.load_der_x509_certificate(response.read(LARGEST_CERTIFICATE))
+                        issuer = x509.load_der_x509_certificate(response.read(LARGEST_CERTIFICATE))
+                        # A root that the server's own certificate points to proves nothing.
+                        return issuer if issuer.subject != issuer.issuer else None
     return None
 
 

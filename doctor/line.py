@@ -29,6 +29,7 @@ class Line:
             max_size=LARGEST,
         )
         self._pending: list[Frame] = []
+        self._heard = False
         self.response: Response | None = None
         """None: what came was no HTTP."""
         self._socket: ssl.SSLSocket = route.open_tls()
@@ -122,7 +123,10 @@ class Line:
                 raise
             data = b""
         if data:
+            self._heard = True
             self._protocol.receive_data(data)
+        elif not self._heard:
+            raise ConnectionAbortedError("closed without an answer")
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():

@@ -82,8 +82,7 @@ def hold(route: Route) -> Iterator[Finding]:
         f"cut after {lasted:.0f} s{last} ({_closed(line)})",
         f"{quiet:.0f} s without traffic: {who}" if who else "something on the way cuts what is quiet",
         "Let the server ping more often than that (here: PING_INTERVAL, 20 s), or raise the limit: nginx"
-        " proxy_read_timeout and"
-        " proxy_send_timeout, Apache Timeout and ProxyTimeout, the balancer's idle timeout",
+        " proxy_read_timeout and proxy_send_timeout, Apache Timeout and ProxyTimeout, the balancer's idle timeout",
     )
 
 

@@ -91,14 +91,14 @@ def _offered(route: Route, version: int, groups: tuple[int, ...]) -> ServerHello
 def _no_tls(route: Route, error: OSError) -> Finding:
     """Name what is there instead."""
     reason = getattr(error, "reason", None) or ""
-    if plain := _spoken_in_plain(route, is_tls="ALERT" in reason):
+    if plain := _spoken_in_plain(route, is_tls=bool(alert_of(error))):
         return plain
     if isinstance(error, TimeoutError):
         return problem(
             "tls-silent",
             f"{route.place} accepts, and says nothing for {route.options.timeout:g} s",
-            "the server hangs, a balancer has nobody behind it, or it waits for the PROXY protocol or for"
-            " another protocol",
+            "the server hangs, a balancer has nobody behind it, or it waits for the PROXY protocol or for another"
+            " protocol",
             "Look at the server's own log; connect to it directly, past any balancer",
         )
     if "UNRECOGNIZED_NAME" in reason:
@@ -118,13 +118,13 @@ def _no_tls(route: Route, error: OSError) -> Finding:
             "these versions are broken and forbidden (RFC 7568, RFC 8996); no client of today speaks them",
             "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3; and an OpenSSL of today",
         )
-    if "ALERT" in reason or "ALERT" in str(error).upper():
+    if alert_of(error):
         return problem(
             "tls-refused",
             f"the server refuses the handshake ({_words(reason) or error})",
             "server and client have no cipher, group or signature in common, or the server has no certificate to send",
-            "nginx: ssl_ciphers, ssl_ecdh_curve, ssl_certificate; Apache: SSLCipherSuite, SSLCertificateFile;"
-            " and their error log",
+            "nginx: ssl_ciphers, ssl_ecdh_curve, ssl_certificate; Apache: SSLCipherSuite, SSLCertificateFile; and"
+            " their error log",
         )
     return problem(
         "tls-closed",
@@ -132,6 +132,13 @@ def _no_tls(route: Route, error: OSError) -> Finding:
         "a balancer has nobody behind it, the server crashes or has no certificate, or it expects the PROXY protocol",
         "Look at the server's own log; connect to it directly, past any balancer",
     )
+
+
+def alert_of(error: OSError) -> str:
+    """Return which alert of the server ended the connection; empty: none did."""
+    reason = getattr(error, "reason", None) or ""
+    # The names of OpenSSL's reasons (openssl/sslerr.h): alerts, and nothing else, begin so.
+    return reason if reason.startswith(("SSLV3_", "TLSV1")) else ""
 
 
 def client_certificate_problem(seen: str) -> Finding:
@@ -150,8 +157,8 @@ def _words(reason: str) -> str:
 
 def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
     request = (
-        f"GET {route.path} HTTP/1.1\r\nHost: {route.url.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        f"GET {route.path} HTTP/1.1\r\nHost: {route.url.netloc}\r\nConnection: Upgrade\r\nUpgrade:"
+        " websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     try:
         with route.open_tcp() as connection:
@@ -164,8 +171,8 @@ def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
         return problem(
             "tls-plain-ws",
             f"{route.place} answers ws:// without TLS ({line})",
-            "this is a WebSocket server, but nothing encrypts there: the port is the backend's own, or TLS is"
-            " not switched on",
+            "this is a WebSocket server, but nothing encrypts there: the port is the backend's own, or TLS is not"
+            " switched on",
             "Connect to the port of the proxy that terminates TLS (443), or give the server a certificate",
         )
     # A server with TLS answers plain http, too, with a 400.
@@ -174,8 +181,8 @@ def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
             "tls-plain-http",
             f"{route.place} answers http:// without TLS ({line})",
             "this is a web server, but nothing encrypts on this port (a client sees: wrong version number)",
-            "Connect to the port with TLS (443); nginx: listen 443 ssl (the old `ssl on` is gone); Apache:"
-            " SSLEngine on",
+            "Connect to the port with TLS (443); nginx: listen 443 ssl (the old `ssl on` is gone); Apache: SSLEngine"
+            " on",
         )
     if line and not line.startswith("HTTP/"):
         return problem(

@@ -1,6 +1,5 @@
 """The sixth step: does the HTTP handshake become a websocket? What each other answer usually means."""
 
-import ssl
 from collections.abc import Iterator
 
 from websockets.exceptions import InvalidHeader, InvalidUpgrade, NegotiationError
@@ -9,7 +8,7 @@ from websockets.http11 import Response
 from doctor.finding import Finding, good, problem, warning
 from doctor.line import Line
 from doctor.route import Route
-from doctor.tls import client_certificate_problem
+from doctor.tls import alert_of, client_certificate_problem
 
 UPGRADE_HEADERS = (
     "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -55,25 +54,23 @@ STATUSES = {
         "Send fewer, or raise the limit (here: MAX_HEADER; nginx: large_client_header_buffers)",
     ),
     500: (
-        "the server failed: Apache without mod_proxy_wstunnel or upgrade=websocket (“No protocol handler was"
-        " valid”), with a"
-        " backend whose name does not resolve, or the backend itself",
+        "the server failed: Apache without mod_proxy_http or mod_proxy_wstunnel (“No protocol handler was valid”),"
+        " with a backend whose name does not resolve, or the backend itself",
         "Look at the error log of the proxy, then at the backend's",
     ),
     502: (
-        "the proxy gets no answer from the backend that it understands: it is not running, on another port, or"
-        " one of the two"
-        " speaks TLS and the other does not",
-        "Start the backend; compare its address and port with proxy_pass / ProxyPass (http:// for plain ws,"
-        " https:// for wss)",
+        "the proxy gets no answer from the backend that it understands: it is not running, on another port, or one of"
+        " the two speaks TLS and the other does not",
+        "Start the backend; compare its address and port with proxy_pass / ProxyPass (http:// for plain ws, https://"
+        " for wss)",
     ),
     503: (
         "the proxy finds no backend that is ready, or none has room; or the server is closed for maintenance",
         "docker compose ps, docker compose logs backend; Apache: whether the backend listens where ProxyPass says",
     ),
     504: (
-        "the proxy waited for the backend in vain: it hangs, is overloaded, or a firewall between the two drops"
-        " what is sent",
+        "the proxy waited for the backend in vain: it hangs, is overloaded, or a firewall between the two drops what"
+        " is sent",
         "Look at the backend's log and load; try the backend from the proxy's machine",
     ),
 }
@@ -103,20 +100,32 @@ def shake_hands(route: Route) -> Iterator[Finding]:
             "Look at the backend's log and load; whether a proxy in between buffers or inspects requests",
         )
     except OSError as error:
-        yield _cut(error)
+        yield _cut(route, error)
 
 
-def _cut(error: OSError) -> Finding:
-    reason = str(getattr(error, "reason", "") or error)
-    # With TLS 1.3 a client learns of this only now (RFC 8446 section 4.4.2.4).
-    if isinstance(error, ssl.SSLError) and "ALERT" in reason.upper():
-        return client_certificate_problem(reason)
+def _cut(route: Route, error: OSError) -> Finding:
+    if alert := alert_of(error) or _alert_to_who_says_nothing(route):
+        return client_certificate_problem(alert)
     return problem(
         "upgrade-cut",
         f"the connection ends instead of an answer ({error.strerror or error})",
         "the backend crashed, or something in between (a firewall, a balancer) does not let WebSockets through",
         "Look at the backend's log; connect to it directly, past what lies in between",
     )
+
+
+def _alert_to_who_says_nothing(route: Route) -> str:
+    """In TLS 1.3, what the server says of the certificate comes after the handshake (RFC 8446 section 4.4.2.4).
+
+    Who sends at once may be reset before it is read.
+    """
+    try:
+        with route.open_tls() as connection:
+            connection.do_handshake()
+            connection.recv(1)
+    except OSError as error:
+        return alert_of(error)
+    return ""
 
 
 def _of_refusal(route: Route, line: Line) -> Finding | None:
@@ -165,11 +174,13 @@ def _of_status(route: Route, response: Response) -> Finding:
         return problem(
             f"upgrade-{status}",
             f"{saw} (to {response.headers.get('Location', 'nowhere')})",
-            "the server sends clients elsewhere, and WebSocket clients do not follow: a redirect to https, to"
-            " www, to a login, or"
-            " to a path with a slash at its end",
+            "the server sends clients elsewhere, and WebSocket clients do not follow: a redirect to https, to www, to"
+            " a login, or to a path with a slash at its end",
             "Connect to where it points (with wss:// for https://), or take this path out of the redirect",
         )
+    # nginx says it in a page (ssl_verify_client).
+    if status == 400 and b"SSL certificate" in (response.body or b""):
+        return client_certificate_problem(saw)
     if status == 403:
         return _forbidden(route, saw)
     if status == 200 and not route.url.path:
@@ -199,14 +210,14 @@ def _forbidden(route: Route, saw: str) -> Finding:
             "upgrade-403",
             f"{saw} (with Origin: {route.options.origin})",
             "pages of this origin may not connect",
-            "Add it to the server's list (here: ORIGINS), as it stands: scheme, host, and port where it is not"
-            " the usual one",
+            "Add it to the server's list (here: ORIGINS), as it stands: scheme, host, and port where it is not the"
+            " usual one",
         )
     return problem(
         "upgrade-403",
         saw,
-        "the server, or a firewall for web applications before it, forbids this: often it wants an Origin that"
-        " it knows",
+        "the server, or a firewall for web applications before it, forbids this: often it wants an Origin that it"
+        " knows",
         "Say where the page comes from: --origin https://…; else look at the server's log",
     )
 

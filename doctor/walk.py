@@ -48,8 +48,7 @@ def _look(step: Step, route: Route) -> Iterator[Finding]:
         yield problem(
             "unsteady",
             f"{error}",
-            "the steps before went well on connections of their own, and this one did not: the server or the"
-            " line is unsteady,"
-            " or limits how often one client may connect",
+            "the steps before went well on connections of their own, and this one did not: the server or the line is"
+            " unsteady, or limits how often one client may connect",
             "Run the doctor again; look at the server's log",
         )

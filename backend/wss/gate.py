@@ -13,6 +13,8 @@ from typing import Any
 
 ProtocolFactory = Callable[[], asyncio.BufferedProtocol]
 
+TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
+
 # Seconds that a client which has more to say than we listen to has to read its answer.
 LINGER = 2.0
 
@@ -95,6 +97,10 @@ class Gate(asyncio.BufferedProtocol):
         if self._lingering:
             return
         self._size += size
+        if self._buffer[0] == TLS_HANDSHAKE:
+            # Whoever comes with TLS waits for an answer, and would wait until the time is over.
+            self._refuse("tls", HTTPStatus.BAD_REQUEST, "No TLS is spoken here: it ends at the proxy.")
+            return
         head, end, _ = self._buffer[: self._size].partition(_END)
         if end:
             self._judge(head + b"\r\n")

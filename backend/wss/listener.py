@@ -19,7 +19,7 @@ import aiofastnet
 
 from wss.address import readable
 from wss.certificate import Certificate
-from wss.gate import LINGER, NOT_SERVED_HERE, Arrival, Gate, Limits, ProtocolFactory, answer
+from wss.gate import LINGER, NOT_SERVED_HERE, TLS_HANDSHAKE, Arrival, Gate, Limits, ProtocolFactory, answer
 from wss.tls import refusal, server_name
 
 log = logging.getLogger("wss.listener")
@@ -29,7 +29,6 @@ CLOSE_NOTIFY_TIMEOUT = 1.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
 BACKLOG = 4096
 
-_TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 _RECORD_HEADER = 5
 
 
@@ -157,7 +156,7 @@ class Listener:
         first = await self._peek(connection, _RECORD_HEADER)
         if not first:
             return b""  # closed without a word: a port check
-        if first[0] == _TLS_HANDSHAKE:
+        if first[0] == TLS_HANDSHAKE:
             return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
         self._refused("no_tls")
         log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)

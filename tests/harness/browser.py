@@ -28,7 +28,6 @@ def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[
     """A Chromium that trusts this CA beside those that everybody knows, and reaches the stack as wss.example."""
     container = stack.start_beside(IMAGE, {"/ca.pem": ca} if ca else {})
     try:
-        container.reload()
         address = container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_edge"]["IPAddress"]
 
         def connect() -> Browser | None:

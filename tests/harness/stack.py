@@ -120,9 +120,14 @@ class Stack:
         output = self.engine.containers.run(image, list(command), remove=True, **self._beside(files), **options)
         return str(output.decode())
 
-    def start_beside(self, image: str, files: Mapping[str, Path], **options: Any) -> Container:
-        """Start a container on the clients' network, to be removed by the caller; otherwise as `run_beside`."""
-        return self.engine.containers.run(image, detach=True, **self._beside(files), **options)
+    def start_beside(self, image: str, files: Mapping[str, Path], *, inner: bool = False, **options: Any) -> Container:
+        """Start a container, which the caller removes; `inner`: on the backend's network, too. Else as `run_beside`."""
+        container = self.engine.containers.create(image, **self._beside(files), **options)
+        if inner:
+            self.engine.networks.get(f"{self.project}_inner").connect(container)
+        container.start()
+        container.reload()
+        return container
 
     def _beside(self, files: Mapping[str, Path]) -> dict[str, Any]:
         network = f"{self.project}_edge"

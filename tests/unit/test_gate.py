@@ -42,6 +42,11 @@ def server(start: Start, context: ssl.SSLContext | None, tls_dir: Path) -> Serve
     return start(MAX_HEADER="2K", **({"TLS_DIR": str(tls_dir)} if context else {}))
 
 
+def test_tls_on_a_plain_port_is_answered_at_once(start: Start) -> None:
+    server = start(HANDSHAKE_TIMEOUT="60")
+    assert answer_to(server, "\x16\x03\x01").startswith("HTTP/1.1 400 ")
+
+
 def head_of(size: int) -> str:
     return f"{GOOD}X: {'x' * (size - len(GOOD) - len('X: '))}"
 

@@ -1,0 +1,150 @@
+"""The doctor, sixth step: every answer that is no websocket."""
+
+import re
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from faulty import NAME, examine_port, problem_of, read_head, serving, warnings_of, write_bundle
+
+from doctor.finding import Finding
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def diagnose(ca: trustme.CA, tmp_path: Path) -> Callable[..., list[Finding]]:
+    """Return what the doctor finds where a server with good TLS behaves like this."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(NAME).configure_cert(context)
+    ca_file = write_bundle(tmp_path / "ca.pem", ca.cert_pem.bytes())
+
+    def diagnose(behave: Callable[[socket.socket], None], **options: Any) -> list[Finding]:
+        with serving(behave, context) as port:
+            return examine_port(port, ca=ca_file, **options)
+
+    return diagnose
+
+
+def answering(status: str, *fields: str, body: str = "") -> Callable[[socket.socket], None]:
+    """A server that has one answer to everything, as one that is misconfigured has."""
+
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *fields, "", body]
+        connection.sendall("\r\n".join(head).encode())
+
+    return behave
+
+
+def switching(
+    *fields: str, accept: str = "", wait: bool = True, heads: list[bytes] | None = None
+) -> Callable[[socket.socket], None]:
+    """A home-made websocket server that knows nothing but the handshake; a request is added to `heads`."""
+
+    def behave(connection: socket.socket) -> None:
+        head = read_head(connection)
+        if heads is not None and head:
+            heads.append(head)
+        found = re.search(rb"Sec-WebSocket-Key: (\S+)", head, re.IGNORECASE)
+        right = b64encode(sha1(found[1] + GUID.encode()).digest()).decode() if found else ""  # noqa: S324  # RFC 6455
+        lines = ["HTTP/1.1 101 Switching Protocols", *fields, f"Sec-WebSocket-Accept: {accept or right}", "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        if wait:
+            connection.recv(65536)
+
+    return behave
+
+
+UPGRADED = ("Upgrade: websocket", "Connection: Upgrade")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 405, 418, 421, 426, 429, 431, 500, 502, 503, 504, 599])
+def test_a_status_that_is_not_101(diagnose: Callable[..., list[Finding]], status: int) -> None:
+    findings = diagnose(answering(f"{status} Words"))
+    assert problem_of(findings) == f"upgrade-{status}"
+    assert findings[-1].means
+    assert findings[-1].remedy
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_shown(diagnose: Callable[..., list[Finding]], status: int) -> None:
+    findings = diagnose(answering(f"{status} Words", "Location: https://www.wss.example/wss"))
+    assert problem_of(findings) == f"upgrade-{status}"
+    assert "https://www.wss.example/wss" in findings[-1].saw
+
+
+def test_a_403_with_an_origin_is_about_the_origin(diagnose: Callable[..., list[Finding]]) -> None:
+    findings = diagnose(answering("403 Forbidden"), origin="https://page.example")
+    assert problem_of(findings) == "upgrade-403"
+    assert "ORIGINS" in findings[-1].remedy
+    assert "https://page.example" in findings[-1].saw
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answering("403 Forbidden", "Content-Type: text/plain", body="A client certificate is needed here."),
+        answering("400 Bad Request", "Content-Type: text/html", body="<h1>No required SSL certificate was sent</h1>"),
+    ],
+)
+def test_a_client_certificate_that_is_missed_after_the_handshake(
+    diagnose: Callable[..., list[Finding]], answer: Callable[[socket.socket], None]
+) -> None:
+    assert problem_of(diagnose(answer)) == "client-certificate"
+
+
+def test_a_page_on_the_root_is_a_path_that_was_forgotten(diagnose: Callable[..., list[Finding]]) -> None:
+    findings = diagnose(answering("200 OK"), path="")
+    assert problem_of(findings) == "upgrade-200"
+    assert findings[-1].remedy.endswith("/wss")
+
+
+@pytest.mark.parametrize(
+    ("behave", "code"),
+    [
+        (switching(*UPGRADED, accept="d3Jvbmc="), "upgrade-accept"),
+        (switching("Connection: Upgrade"), "upgrade-headers"),
+        (switching("Upgrade: websocket"), "upgrade-headers"),
+        (switching(*UPGRADED, "Sec-WebSocket-Protocol: mine"), "upgrade-negotiation"),
+        (switching(*UPGRADED, "Sec-WebSocket-Extensions: permessage-deflate"), "upgrade-negotiation"),
+        (lambda connection: connection.recv(65536) and connection.recv(65536), "upgrade-silent"),
+        (lambda connection: read_head(connection) and None, "upgrade-cut"),
+        (
+            lambda connection: read_head(connection) and connection.sendall(b"220 mail.example ESMTP\r\n"),
+            "upgrade-no-http",
+        ),
+    ],
+)
+def test_what_is_no_handshake(
+    diagnose: Callable[..., list[Finding]], behave: Callable[[socket.socket], None], code: str
+) -> None:
+    assert problem_of(diagnose(behave)) == code
+
+
+def test_a_subprotocol_that_is_not_agreed_to(diagnose: Callable[..., list[Finding]]) -> None:
+    assert "upgrade-subprotocol" in warnings_of(diagnose(switching(*UPGRADED), subprotocols=("chat",)))
+
+
+def test_headers_and_origin_are_sent(diagnose: Callable[..., list[Finding]]) -> None:
+    heads: list[bytes] = []
+    diagnose(
+        switching(*UPGRADED, heads=heads),
+        origin="https://page.example",
+        headers=(("Cookie", "a=b"), ("Host", "other.example")),
+    )
+    head = heads[0].decode()
+    assert "Origin: https://page.example\r\n" in head
+    assert "Cookie: a=b\r\n" in head
+    assert re.findall("Host: (.*)\r\n", head) == ["other.example"]
