@@ -1,6 +1,7 @@
 """The fifth step: do clients accept the certificate, and for how long?"""
 
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -176,14 +177,22 @@ def _fetch_issuer(certificate: x509.Certificate, timeout: float) -> x509.Certifi
     with suppress(x509.ExtensionNotFound, OSError, ValueError):
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
         for description in access:
-            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS:
-                url = str(description.access_location.value)
-                if url.startswith("http://"):  # never https: that would need a certificate to get a certificate
-                    with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310
-                        issuer = x509.load_der_x509_certificate(response.read(LARGEST_CERTIFICATE))
-                        # A root that the server's own certificate points to proves nothing.
-                        return issuer if issuer.subject != issuer.issuer else None
+            url = str(description.access_location.value)
+            # Never https: that would need a certificate to get a certificate.
+            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS and url.startswith("http://"):
+                issuer = x509.load_der_x509_certificate(_fetch(url, timeout))
+                # A root that the server's own certificate points to proves nothing.
+                return issuer if issuer.subject != issuer.issuer else None
     return None
+
+
+def _fetch(url: str, timeout: float) -> bytes:
+    deadline = time.monotonic() + timeout
+    data = b""
+    with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310  # http, see above
+        while len(data) < LARGEST_CERTIFICATE and time.monotonic() < deadline and (more := response.read1()):
+            data += more
+    return data
 
 
 def _strictly(route: Route) -> str:

@@ -6,6 +6,7 @@ tells both in its first answer, before any key is made: so a ClientHello of our 
 
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 
 SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0300, 0x0301, 0x0302, 0x0303, 0x0304
@@ -38,12 +39,23 @@ def offer(connection: socket.socket, host: str, version: int, groups: tuple[int,
     In TLS 1.3 it comes without a key share, so that the server says which group it wants (section 4.1.4).
     Raises OSError as sockets do.
     """
+    deadline = time.monotonic() + (connection.gettimeout() or 0.0)
     connection.sendall(_client_hello(host, version, groups))
-    with connection.makefile("rb") as stream:
-        header = stream.read(5)
-        if len(header) < 5 or header[0] != _HANDSHAKE:
-            return None
-        return _server_hello(stream.read(int.from_bytes(header[3:], "big")))
+    header = _read(connection, 5, deadline)
+    if header[0] != _HANDSHAKE:
+        return None
+    return _server_hello(_read(connection, int.from_bytes(header[3:], "big"), deadline))
+
+
+def _read(connection: socket.socket, size: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < size:
+        # Of the whole, so that a server that says a byte at a time cannot hold us.
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        if not (more := connection.recv(size - len(data))):
+            raise ConnectionAbortedError("closed in the middle of an answer")
+        data += more
+    return data
 
 
 def _client_hello(host: str, version: int, groups: tuple[int, ...]) -> bytes:

@@ -138,11 +138,13 @@ class Line:
         return True
 
     def _send(self) -> None:
-        self._socket.settimeout(self._timeout)
-        for data in self._protocol.data_to_send():
-            if data:
-                try:
-                    self._socket.sendall(data)
-                except OSError:
-                    if self.response is None:
-                        raise  # else the reading side tells what happened
+        deadline = time.monotonic() + self._timeout
+        try:
+            for data in self._protocol.data_to_send():
+                left = memoryview(data)
+                while left:
+                    self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                    left = left[self._socket.send(left) :]
+        except OSError:
+            if self.response is None:
+                raise  # else the reading side tells what happened

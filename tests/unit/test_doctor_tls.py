@@ -1,11 +1,13 @@
 """The doctor, fourth step: what else than good TLS is on a port."""
 
 import http.server
+import itertools
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import trustme
@@ -112,8 +114,19 @@ def read_head_and_leave(connection: socket.socket) -> None:
     read_head(connection)
 
 
-def test_each_wait_is_bounded() -> None:
+def drip(connection: socket.socket) -> None:
+    """Say a long record a byte at a time, each of them in time."""
+    connection.settimeout(0.1)
+    for byte in itertools.chain(b"\x16\x03\x03\x40\x00", itertools.repeat(2)):
+        with suppress(TimeoutError):
+            while connection.recv(65536):
+                pass
+        connection.sendall(bytes([byte]))
+
+
+@pytest.mark.parametrize("behave", [read_forever, drip])
+def test_each_wait_is_bounded(behave: Callable[[socket.socket], None]) -> None:
     started = time.monotonic()
-    with serving(read_forever) as port:
-        examine_port(port, timeout=0.2)
-    assert time.monotonic() - started < 5
+    with serving(behave) as port:
+        assert problem_of(examine_port(port, timeout=0.3)).startswith("tls-")
+    assert time.monotonic() - started < 10
