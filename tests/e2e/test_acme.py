@@ -123,8 +123,8 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
     stack.settings = {**stack.settings, "DOMAIN": "nowhere.example"}
     stack.up()
     eventually(lambda: "nowhere.example: " in _health(stack), 60, "the desk is unhealthy")
-    line = next(line for line in stack.logs("certs").splitlines() if "the ACME server issues no certificate" in line)
-    assert "nowhere.example: " in line
+    # Pebble refuses one nonce in twenty, so that this need not be the first thing that goes wrong.
+    line = next(line for line in stack.logs("certs").splitlines() if "issues no certificate: nowhere.example: " in line)
     assert "certificate that nobody trusts" in stack.logs("certs")
     assert stack.container("certs").status == "running"
 
