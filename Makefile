@@ -2,7 +2,7 @@
 
 PROFILE ?= nginx
 
-.PHONY: up down test conformance engine
+.PHONY: up down test conformance bench engine
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -16,8 +16,16 @@ test: engine .venv
 conformance: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/conformance
 
+bench: engine bench/.venv
+	bench/.venv/bin/python -m bench
+
 engine:
 	tools/engine
+
+bench/.venv: bench/requirements.txt
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
 
 .venv: tests/requirements.txt
 	python3 -m venv --clear .venv
