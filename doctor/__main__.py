@@ -20,11 +20,12 @@ def _url(value: str) -> SplitResult:
     try:
         url = urlsplit(value)
         usable = url.scheme in ("ws", "wss", "http", "https") and url.hostname and url.port != 0
-    except ValueError as error:
+        (url.hostname or "").encode("idna")
+    except ValueError as error:  # also UnicodeError
         raise typer.BadParameter(f"{value!r} is no URL ({error}). Give one such as wss://example.com/wss") from None
     if not usable:
         raise typer.BadParameter(f"{value!r} is no URL of a WebSocket. Give one such as wss://example.com/wss")
-    if url.fragment or url.username:
+    if url.fragment or "@" in url.netloc:
         raise typer.BadParameter(f"{value!r}: a WebSocket's URL has no user and no fragment (#). Leave it out")
     return url
 
@@ -50,7 +51,9 @@ def _existing(value: Path | None) -> Path | None:
         return None
     try:
         if not value.is_file():
-            raise typer.BadParameter(f"{value} is no file")
+            raise typer.BadParameter(
+                f"{value} is no file (a container sees certs/live and what is mounted with -v, and nothing else)"
+            )
     except PermissionError:
         raise typer.BadParameter(
             f"{value} may not be read by the user of the container. Allow it: chmod a+rX {value.parent} {value}"
@@ -77,9 +80,11 @@ def doctor(
     message: Annotated[str, typer.Option(help="The text message to send.")] = "tom",
     no_messages: Annotated[bool, typer.Option("--no-messages", help="Send no messages, only a ping.")] = False,
     idle: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Hold the line, and see whether it is cut.")
+        float, typer.Option(min=0, max=86400, metavar="SECONDS", help="Hold the line, and see whether it is cut.")
     ] = 0,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="The longest wait for each thing.")] = 5,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="The longest wait for each thing.")
+    ] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Tell it to a machine.")] = False,
 ) -> None:
     """Walk the way to a WebSocket step by step, and name the first thing that is wrong.
@@ -115,7 +120,8 @@ def _check_files(options: Options) -> None:
         raise typer.BadParameter(f"{options.ca} has no certificates in PEM form ({error})", param_hint="--ca") from None
     if options.client_cert:
         try:
-            ssl.create_default_context().load_cert_chain(options.client_cert, options.client_key)
+            # With an empty passphrase nobody is asked for one.
+            ssl.create_default_context().load_cert_chain(options.client_cert, options.client_key, password="")
         except (OSError, ssl.SSLError) as error:
             raise typer.BadParameter(
                 f"{options.client_cert} is no certificate with its key in PEM form ({error})",

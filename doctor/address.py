@@ -1,15 +1,18 @@
 """The first three steps: the URL, the name, the port."""
 
-import queue
+import errno
 import socket
-import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
+from urllib.parse import urlunsplit
 
 from doctor.finding import Finding, good, problem, warning
+from doctor.patience import within
 from doctor.route import Route
 
-PLAIN_PORTS = (80, 8080)
+PLAIN_PORTS = (80,)
+# What a machine without IPv6 says of an IPv6 address.
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def is_address(host: str) -> bool:
@@ -23,38 +26,29 @@ def is_address(host: str) -> bool:
 def look_at_url(route: Route) -> Iterator[Finding]:
     """Is this an address of a WebSocket over TLS?"""
     url = route.url
-    rest = f"{url.netloc}{url.path}"
-    if url.scheme == "ws":
+    if url.scheme != "wss":
+        port = "" if url.port in (None, *PLAIN_PORTS) else f":{url.port}"
+        host = f"[{route.host}]" if ":" in route.host else route.host
+        means = {
+            "ws": "ws:// is not encrypted; pages from https:// may not open it, and a port with TLS does not take it",
+        }.get(url.scheme, f"{url.scheme}:// is for pages; a WebSocket over TLS begins with wss://")
         yield problem(
-            "url-ws",
+            "url-ws" if url.scheme == "ws" else "url-http",
             f"{url.scheme}:// in {url.geturl()}",
-            "ws:// is not encrypted; pages from https:// may not open it, and a port with TLS does not understand it",
-            f"wss://{rest}",
+            means,
+            urlunsplit(("wss", f"{host}{port}", url.path, url.query, "")),
         )
         return
-    if url.scheme in ("http", "https"):
-        yield problem(
-            "url-http",
-            f"{url.scheme}:// in {url.geturl()}",
-            f"{url.scheme}:// is for pages; a WebSocket over TLS begins with wss://",
-            f"wss://{rest}",
-        )
-        return
-    where = "" if url.path else " (no path: / is asked for)"
-    yield good(f"{url.geturl()}, port {route.port}{where}")
+    notes = ["no path: / is asked for"] * (not url.path) + ["an address: few certificates cover one"] * is_address(
+        route.host
+    )
+    yield good(f"{url.geturl()}, port {route.port}" + (f" ({'; '.join(notes)})" if notes else ""))
     if route.port in PLAIN_PORTS:
         yield warning(
             "url-port",
             f"port {route.port} with wss://",
             "this port is for plain http nearly everywhere",
             "Leave the port out (443), or give the one that speaks TLS",
-        )
-    if is_address(route.host) and not ip_address(route.host).is_loopback:
-        yield warning(
-            "url-address",
-            f"{route.host} is an address",
-            "most certificates are for names alone",
-            "Use the name that the certificate has",
         )
 
 
@@ -66,15 +60,13 @@ def look_up(route: Route) -> Iterator[Finding]:
         yield good(f"{', '.join(route.addresses)} ({'by --resolve' if given else 'no name to look up'})")
         return
     try:
-        route.addresses = _resolve(route)
-    except (OSError, queue.Empty, UnicodeError) as failure:
-        yield problem(
-            "dns-none",
-            f"{route.host} has no address ({str(failure) or 'no answer'})",
-            "the name does not exist, is misspelt, or its DNS record is missing or too new",
-            f"Create an A record (and AAAA) for {route.host}; try another resolver; or --resolve NAME:PORT:ADDRESS",
+        found = within(
+            route.options.timeout, lambda: socket.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
         )
+    except (OSError, UnicodeError) as failure:
+        yield _no_address(route, failure)
         return
+    route.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     yield good(f"{route.host} is {', '.join(route.addresses)}")
     if route.host == "localhost":
         return
@@ -94,22 +86,20 @@ def look_up(route: Route) -> Iterator[Finding]:
         )
 
 
-def _resolve(route: Route) -> list[str]:
-    # getaddrinfo knows no timeout: it may go on alone, and does not hold up the end.
-    outcome: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
-            outcome.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
-        except (OSError, UnicodeError) as error:
-            outcome.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    answer = outcome.get(timeout=route.options.timeout)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def _no_address(route: Route, failure: Exception) -> Finding:
+    if isinstance(failure, TimeoutError) or getattr(failure, "errno", None) == socket.EAI_AGAIN:
+        return problem(
+            "dns-silent",
+            f"no DNS server tells the address of {route.host} ({failure})",
+            "the DNS server that this machine asks does not answer: it is this machine's network, or that server",
+            "Look at this machine's /etc/resolv.conf; try another resolver; or --resolve NAME:PORT:ADDRESS",
+        )
+    return problem(
+        "dns-none",
+        f"{route.host} has no address ({failure})",
+        "the name does not exist, is misspelt, or its DNS record is missing or too new",
+        f"Create an A record (and AAAA) for {route.host}; or --resolve NAME:PORT:ADDRESS",
+    )
 
 
 def connect(route: Route) -> Iterator[Finding]:
@@ -126,8 +116,10 @@ def connect(route: Route) -> Iterator[Finding]:
         return
     yield good(f"{route.place} accepts connections")
     for address, refusal in failures.items():
+        if ":" in address and refusal.errno in NO_WAY:
+            yield good(f"{address} cannot be tried: there is no IPv6 here")
         # A name that means this machine has ::1 as well, whatever is published there.
-        if not ip_address(address.partition("%")[0]).is_loopback:
+        elif not ip_address(address.partition("%")[0]).is_loopback:
             yield warning(
                 "tcp-partly",
                 f"{address} does not ({refusal})",

@@ -1,24 +1,31 @@
 """The fifth step: do clients accept the certificate, and for how long?"""
 
 import ssl
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.client import HTTPException
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from doctor.finding import Finding, good, problem, warning
+from doctor.patience import within
 from doctor.route import Route
 
 # X509_V_ERR_* of openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 18, 62, 64
 _WEAK = (66, 67, 68)  # the leaf's key, a CA's key, a signature
 _NO_ISSUER = (2, 19, 20, 21)
+_OF_A_CA = "the dates of a CA that this client trusts do not hold (--ca, or this machine's trust store)"
+
+# What `cryptography` raises where it is stricter than OpenSSL, in part only when a field is asked for.
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 
 LONGEST_CHAIN = 4
 LARGEST_CERTIFICATE = 65536  # bytes
@@ -33,12 +40,18 @@ def certificates_of(connection: ssl.SSLSocket) -> list[x509.Certificate]:
     chain = []
     for certificate in served or ():
         blob = certificate if isinstance(certificate, bytes) else certificate.public_bytes(2)  # _ssl.ENCODING_DER
-        chain.append(x509.load_der_x509_certificate(blob))
+        with suppress(*UNREADABLE):
+            chain.append(x509.load_der_x509_certificate(blob))
     return chain
 
 
 def judge(route: Route) -> Iterator[Finding]:
     """Is the chain complete and trusted, do the dates hold, is it for this name?"""
+    if not route.chain:
+        yield (
+            _refused(route.refusal) if route.refusal else good("accepted; it cannot be shown, because it is malformed")
+        )
+        return
     if route.refusal:
         yield _explain(route, route.refusal)
         return
@@ -55,6 +68,13 @@ def judge(route: Route) -> Iterator[Finding]:
             "a renewal is due by now, and has not happened or is not served",
             "Renew it; if it is renewed, reload the server (here that happens by itself: docker compose logs certs)",
         )
+    if not _is_for_browsers(leaf):
+        yield warning(
+            "certificate-key",
+            f"its key is {_key(leaf)}",
+            "browsers take RSA keys of 2048 bits and more, P-256 and P-384, and no others",
+            "Issue it anew with an ECDSA key on P-256",
+        )
     if refusal := _strictly(route):
         yield warning(
             "certificate-strict",
@@ -66,10 +86,10 @@ def judge(route: Route) -> Iterator[Finding]:
 
 def names_of(leaf: x509.Certificate) -> str:
     """Return the names that clients may connect by."""
-    with suppress(x509.ExtensionNotFound):
+    with suppress(x509.ExtensionNotFound, *UNREADABLE):
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return ", ".join(str(name.value) for name in names if isinstance(name, (x509.DNSName, x509.IPAddress)))
-    return "no name"
+    return "no name at all (clients look at subjectAltName, and at no common name)"
 
 
 def issuer_of(certificate: x509.Certificate) -> str:
@@ -80,20 +100,20 @@ def _explain(route: Route, error: ssl.SSLCertVerificationError) -> Finding:
     leaf = route.chain[0]
     match error.verify_code:
         case code if code == _EXPIRED:
-            late = next(certificate for certificate in route.chain if _left(certificate) <= timedelta())
+            late = next((one for one in route.chain if _left(one) <= timedelta()), None)
             return problem(
                 "certificate-expired",
-                f"{_short(late.subject)} expired on {late.not_valid_after_utc:%Y-%m-%d}",
-                "no client accepts it any more" + ("" if late is leaf else "; it is an intermediate, not the leaf"),
+                f"{_short(late.subject)} expired on {late.not_valid_after_utc:%Y-%m-%d}" if late else _OF_A_CA,
+                "no client accepts it any more" + ("" if late is leaf else "; it is not the leaf"),
                 "Renew it and reload the server; if it is renewed on disk, the server still serves the old one",
             )
         case code if code == _NOT_YET_VALID:
-            early = next(
-                certificate for certificate in route.chain if certificate.not_valid_before_utc > datetime.now(UTC)
-            )
+            early = next((one for one in route.chain if one.not_valid_before_utc > datetime.now(UTC)), None)
             return problem(
                 "certificate-not-yet",
-                f"{_short(early.subject)} is valid from {early.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on",
+                f"{_short(early.subject)} is valid from {early.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+                if early
+                else _OF_A_CA,
                 "no client accepts it yet; or this machine's clock is wrong",
                 "Wait, or set the clock of the machine that issued it, or of this one",
             )
@@ -127,9 +147,13 @@ def _explain(route: Route, error: ssl.SSLCertVerificationError) -> Finding:
             )
         case code if code in _NO_ISSUER:
             return _unknown_issuer(route)
+    return _refused(error)
+
+
+def _refused(error: ssl.SSLCertVerificationError) -> Finding:
     return problem(
         "certificate-refused",
-        f"{error.verify_message}",
+        error.verify_message,
         "clients that verify refuse it",
         "Issue it anew with a current tool",
     )
@@ -137,7 +161,7 @@ def _explain(route: Route, error: ssl.SSLCertVerificationError) -> Finding:
 
 def _unknown_issuer(route: Route) -> Finding:
     """With what is missing added, as browsers add it, is the chain good? Then it is only incomplete."""
-    last = route.chain[-1]
+    last = _path(route.chain)[-1]
     if found := _what_is_missing(route):
         return problem(
             "certificate-incomplete",
@@ -154,45 +178,52 @@ def _unknown_issuer(route: Route) -> Finding:
     )
 
 
+def _path(chain: list[x509.Certificate]) -> list[x509.Certificate]:
+    """Return the part of what was sent that leads from the leaf upwards; servers send others, too."""
+    path = chain[:1]
+    while issuer := next((one for one in chain if one.subject == path[-1].issuer and one not in path), None):
+        path.append(issuer)
+    return path
+
+
 def _what_is_missing(route: Route) -> list[x509.Certificate]:
     """Follow the address of the issuer that each certificate gives (RFC 5280 section 4.2.2.1)."""
-    chain = list(route.chain)
-    while len(chain) - len(route.chain) < LONGEST_CHAIN and (issuer := _fetch_issuer(chain[-1], route.options.timeout)):
-        chain.append(issuer)
-        found = chain[len(route.chain) :]
+    found: list[x509.Certificate] = []
+    last = _path(route.chain)[-1]
+    while len(found) < LONGEST_CHAIN and (issuer := _fetch_issuer(last, route.options.timeout)):
+        found.append(issuer)
+        last = issuer
         context = route.context()
-        context.load_verify_locations(
-            cadata="".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found)
-        )
+        context.load_verify_locations(cadata="".join(one.public_bytes(Encoding.PEM).decode() for one in found))
         try:
             with route.open_tls(context) as connection:
                 connection.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _NO_ISSUER:
+                continue
         except OSError:
             continue
-        return found
+        return found  # complete now, whatever else is wrong with it
     return []
 
 
 def _fetch_issuer(certificate: x509.Certificate, timeout: float) -> x509.Certificate | None:
-    with suppress(x509.ExtensionNotFound, OSError, ValueError):
+    with suppress(x509.ExtensionNotFound, OSError, HTTPException, *UNREADABLE):
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
         for description in access:
             url = str(description.access_location.value)
             # Never https: that would need a certificate to get a certificate.
             if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS and url.startswith("http://"):
-                issuer = x509.load_der_x509_certificate(_fetch(url, timeout))
+                issuer = x509.load_der_x509_certificate(within(timeout, partial(_fetch, url, timeout)))
                 # A root that the server's own certificate points to proves nothing.
                 return issuer if issuer.subject != issuer.issuer else None
     return None
 
 
 def _fetch(url: str, timeout: float) -> bytes:
-    deadline = time.monotonic() + timeout
-    data = b""
     with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310  # http, see above
-        while len(data) < LARGEST_CERTIFICATE and time.monotonic() < deadline and (more := response.read1()):
-            data += more
-    return data
+        content: bytes = response.read(LARGEST_CERTIFICATE)
+        return content
 
 
 def _strictly(route: Route) -> str:
@@ -213,15 +244,24 @@ def _left(certificate: x509.Certificate) -> timedelta:
 
 
 def _key(certificate: x509.Certificate) -> str:
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:
+        return "unknown"
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
-    return getattr(getattr(key, "curve", None), "name", type(key).__name__)
+    return str(getattr(getattr(key, "curve", None), "name", type(key).__name__))
+
+
+def _is_for_browsers(leaf: x509.Certificate) -> bool:
+    return _key(leaf) in ("secp256r1", "secp384r1") or _key(leaf).startswith("RSA")
 
 
 def _signature(certificate: x509.Certificate) -> str:
-    algorithm = certificate.signature_hash_algorithm
-    return algorithm.name.upper() if algorithm else "no hash"
+    with suppress(*UNREADABLE):
+        if algorithm := certificate.signature_hash_algorithm:
+            return algorithm.name.upper()
+    return "no hash"
 
 
 def _short(name: x509.Name) -> str:

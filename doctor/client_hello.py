@@ -9,6 +9,8 @@ import socket
 import time
 from dataclasses import dataclass
 
+from doctor.address import is_address
+
 SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0300, 0x0301, 0x0302, 0x0303, 0x0304
 # https://www.iana.org/assignments/tls-parameters/
 GROUPS = {0x11EC: "X25519MLKEM768", 0x001D: "X25519", 0x0017: "P-256", 0x0018: "P-384", 0x0019: "P-521"}
@@ -20,7 +22,10 @@ _SUITES = (
     *(0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0x009E, 0x009F),
     *(0xC009, 0xC013, 0xC00A, 0xC014, 0x0033, 0x0039, 0x009C, 0x009D, 0x002F, 0x0035, 0x000A, 0x0005),
 )
-_SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
+_SIGNATURES = (
+    *(0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B),
+    *(0x0401, 0x0501, 0x0601, 0x0203, 0x0201),
+)
 _HANDSHAKE, _SERVER_HELLO = 22, 2
 _SUPPORTED_VERSIONS, _KEY_SHARE = 43, 51
 
@@ -63,8 +68,10 @@ def _client_hello(host: str, version: int, groups: tuple[int, ...]) -> bytes:
         10: _sized(b"".join(map(_u16, groups))),  # supported_groups
         11: b"\x01\x00",  # ec_point_formats: uncompressed
         13: _sized(b"".join(map(_u16, _SIGNATURES))),
+        23: b"",  # extended_master_secret
+        0xFF01: b"\x00",  # renegotiation_info
     }
-    if not _is_address(host):
+    if not is_address(host):
         extensions[0] = _sized(b"\x00" + _sized(host.encode("idna")))  # server_name
     if version == TLS_1_3:
         extensions[_SUPPORTED_VERSIONS] = b"\x02" + _u16(TLS_1_3)
@@ -95,10 +102,6 @@ def _server_hello(message: bytes) -> ServerHello | None:
         elif number == _KEY_SHARE:
             group = int.from_bytes(body[:2], "big")
     return ServerHello(version, group)
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _u16(number: int) -> bytes:

@@ -1,10 +1,15 @@
 """A websocket, seen from the client's side with nothing hidden: the answer to the handshake, frames, close codes."""
 
+import re
+import secrets
 import ssl
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -14,6 +19,7 @@ from websockets.uri import parse_uri
 from doctor.route import Route
 
 LARGEST = 1 << 24  # bytes of a message that is taken
+LONGEST_HEAD = 1 << 16  # bytes of an answer that are looked at
 
 
 class Line:
@@ -29,9 +35,10 @@ class Line:
             max_size=LARGEST,
         )
         self._pending: list[Frame] = []
-        self._heard = False
+        self._head = b""  # what came, until there is an answer
         self.response: Response | None = None
         """None: what came was no HTTP."""
+        self._ended = False
         self._socket: ssl.SSLSocket = route.open_tls()
         try:
             self._socket.do_handshake()
@@ -51,11 +58,16 @@ class Line:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._socket.close()
+        with self._socket, suppress(OSError):
+            if self.is_open:  # the server shall not think that the line was cut
+                self.close()
+                self.receive(seconds=1)
 
     @property
     def refusal(self) -> Exception | None:
         """Why this is no websocket; None: it is one."""
+        if self.response and self.response.status_code != 101:
+            return InvalidStatus(self.response)
         return self._protocol.handshake_exc
 
     @property
@@ -69,13 +81,19 @@ class Line:
     @property
     def close_code(self) -> int:
         """RFC 6455 section 7.1.5: 1006 where no close frame came."""
-        return self._protocol.close_code or 1006
+        return self._protocol.close_rcvd.code if self._protocol.close_rcvd else 1006
 
     @property
     def close_reason(self) -> str:
-        return self._protocol.close_reason or ""
+        return self._protocol.close_rcvd.reason if self._protocol.close_rcvd else ""
+
+    @property
+    def violation(self) -> str:
+        """How the server broke RFC 6455; empty: it did not."""
+        return str(self._protocol.parser_exc or "") if not self._protocol.close_rcvd and not self._ended else ""
 
     def send_text(self, text: str) -> None:
+        """Raises TimeoutError where it cannot be sent in time."""
         self._protocol.send_text(text.encode())
         self._send()
 
@@ -83,9 +101,16 @@ class Line:
         self._protocol.send_binary(data)
         self._send()
 
-    def ping(self, data: bytes) -> None:
+    def await_pong(self) -> bool:
+        """Send a ping; return whether it was answered in time."""
+        data = secrets.token_bytes(8)
         self._protocol.send_ping(data)
         self._send()
+        deadline = time.monotonic() + self._timeout
+        while frame := self.receive(Opcode.PONG, seconds=deadline - time.monotonic()):
+            if frame.data == data:
+                return True
+        return False
 
     def close(self) -> None:
         """Start the closing handshake; `receive` sees its end."""
@@ -99,14 +124,19 @@ class Line:
             while self._pending:
                 if (frame := self._pending.pop(0)).opcode in opcodes:
                     return frame
-            if not self._read(deadline):
+            if self._protocol.close_rcvd or not self._read(deadline):
                 return None
 
     def _await_response(self) -> None:
         deadline = time.monotonic() + self._timeout
-        while self.response is None and self.refusal is None:
-            if not self._read(deadline) and self.response is None and self.refusal is None:
-                raise TimeoutError(f"no answer for {self._timeout:g} s")
+        while self.response is None and self._protocol.handshake_exc is None:
+            if not self._read(deadline):
+                break
+        if self.response is None:
+            # An answer that is not perfect, or whose end never comes, is an answer.
+            self.response = _lenient(self._head)
+        if self.response is None and self._protocol.handshake_exc is None:
+            raise TimeoutError(f"no answer for {self._timeout:g} s")
 
     def _read(self, deadline: float) -> bool:
         """Take in what comes; False: nothing more will, or not in time."""
@@ -119,15 +149,17 @@ class Line:
         except TimeoutError:
             return False
         except OSError:
-            if self.response is None:
+            if self.response is None and not self._head:
                 raise
             data = b""
         if data:
-            self._heard = True
+            if self.response is None:
+                self._head = (self._head + data)[:LONGEST_HEAD]
             self._protocol.receive_data(data)
-        elif not self._heard:
+        elif self.response is None and not self._head:
             raise ConnectionAbortedError("closed without an answer")
         else:
+            self._ended = True
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
             if isinstance(event, Response):
@@ -145,6 +177,18 @@ class Line:
                 while left:
                     self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
                     left = left[self._socket.send(left) :]
+        except TimeoutError:
+            raise
         except OSError:
             if self.response is None:
                 raise  # else the reading side tells what happened
+
+
+def _lenient(head: bytes) -> Response | None:
+    """Return the status and the headers of what only nearly is HTTP/1.1: 1.0, without a phrase, with a huge header."""
+    line = re.match(rb"HTTP/\d(?:\.\d)? +(\d{3})(?: +([^\r\n]*))?\r?\n", head)
+    if not line:
+        return None
+    fields = re.findall(rb"^([\w-]+):[ \t]*([^\r\n]*)", head[line.end() :].partition(b"\r\n\r\n")[0], re.MULTILINE)
+    headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in fields])
+    return Response(int(line[1]), (line[2] or b"").decode("latin-1"), headers, b"")

@@ -37,7 +37,9 @@ class ForPeople:
         table.add_column()
         name, self._said = "" if step.name == self._said else step.name, step.name
         table.add_row(
-            Text(sign, style), Text(name, "bold"), Text(finding.saw, "" if finding.mark is Mark.GOOD else style)
+            Text(sign, style),
+            Text(name, "bold"),
+            Text(_printable(finding.saw), "" if finding.mark is Mark.GOOD else style),
         )
         if finding.means:
             table.add_row("", "", Text(f"{finding.means}."))
@@ -51,6 +53,11 @@ class ForPeople:
             self._console.print("[green]Healthy: the way is open.[/]")
         else:
             self._console.print("[bold red]✗ is the cause;[/] what comes behind it was not looked at.")
+
+
+def _printable(text: str) -> str:
+    """Return what a server said without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 class ForMachines:

@@ -48,7 +48,8 @@ class Route:
 
     @property
     def host(self) -> str:
-        return self.url.hostname or ""
+        # The dot at the end of a whole name is for the DNS alone; neither certificates nor servers know it.
+        return (self.url.hostname or "").removesuffix(".")
 
     @property
     def port(self) -> int:
@@ -69,6 +70,8 @@ class Route:
         # What Python 3.13 refuses and others accept is looked at by itself (certificate.py); and an intermediate in the
         # CA file is no anchor to other clients.
         context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
+        # As browsers: RFC 9525 section 2.
+        context.hostname_checks_common_name = False
         context.set_alpn_protocols(["http/1.1"])
         if self.options.client_cert:
             context.load_cert_chain(self.options.client_cert, self.options.client_key)

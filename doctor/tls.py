@@ -1,7 +1,9 @@
 """The fourth step: does the port speak TLS, in which versions, and how well?"""
 
+import re
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 
 from doctor.certificate import certificates_of
 from doctor.client_hello import (
@@ -40,9 +42,9 @@ def shake_hands(route: Route) -> Iterator[Finding]:
     except OSError as error:
         yield _no_tls(route, error)
         return
-    taken = {version: hello for version in VERSIONS if (hello := _offered(route, version, tuple(GROUPS)))}
-    names = ", ".join(VERSIONS[version] for version in taken)
-    yield good(f"{names}" + (f"; spoken: {spoken}" if spoken else ""))
+    answers = _answers(route)
+    taken = [version for version in VERSIONS if answers.get(version) or VERSIONS[version] in spoken]
+    yield good(", ".join(VERSIONS[version] for version in taken) + (f"; spoken: {spoken}" if spoken else ""))
     if obsolete := [VERSIONS[version] for version in OBSOLETE if version in taken]:
         yield warning(
             "tls-obsolete",
@@ -50,24 +52,27 @@ def shake_hands(route: Route) -> Iterator[Finding]:
             "these versions are broken and forbidden (RFC 7568, RFC 8996)",
             "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3",
         )
-    if TLS_1_2 not in taken:
+    if TLS_1_2 in answers and TLS_1_2 not in taken:
         yield warning(
             "tls-no-1.2",
             "TLS 1.2 cannot be spoken",
             "WeChat mini programs and Android before 10 cannot connect",
             "Allow TLS 1.2 as well (here: TLS_POLICY=intermediate), unless that is meant",
         )
-    yield from _look_at_groups(route, taken.get(TLS_1_3))
+    if TLS_1_3 in answers:
+        yield from _look_at_groups(route, TLS_1_3 in taken, answers[TLS_1_3])
 
 
-def _look_at_groups(route: Route, hello: ServerHello | None) -> Iterator[Finding]:
-    if hello is None:
+def _look_at_groups(route: Route, is_spoken: bool, hello: ServerHello | None) -> Iterator[Finding]:
+    if not is_spoken:
         yield warning(
             "tls-no-1.3",
             "TLS 1.3 cannot be spoken",
             "handshakes take one round trip more, and no key exchange is safe from quantum computers",
             "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3",
         )
+    elif hello is None:
+        return  # it was spoken a moment ago: no verdict
     elif hello.group == X25519MLKEM768 or _offered(route, TLS_1_3, (X25519MLKEM768,)):
         yield good("key exchange: X25519MLKEM768 (safe from quantum computers)")
     else:
@@ -79,10 +84,21 @@ def _look_at_groups(route: Route, hello: ServerHello | None) -> Iterator[Finding
         )
 
 
+def _answers(route: Route) -> dict[int, ServerHello | None]:
+    """Return what the server says to each version: None is a no; of versions without an answer there is nothing."""
+    answers = {}
+    for version in VERSIONS:
+        with suppress(TimeoutError, ConnectionRefusedError):  # a limit on connections, for example
+            answers[version] = _offered(route, version, tuple(GROUPS))
+    return answers
+
+
 def _offered(route: Route, version: int, groups: tuple[int, ...]) -> ServerHello | None:
     try:
         with route.open_tcp() as connection:
             hello = offer(connection, route.host, version, groups)
+    except (TimeoutError, ConnectionRefusedError):
+        raise
     except (OSError, IndexError):
         return None
     return hello if hello and hello.version == version else None
@@ -91,7 +107,7 @@ def _offered(route: Route, version: int, groups: tuple[int, ...]) -> ServerHello
 def _no_tls(route: Route, error: OSError) -> Finding:
     """Name what is there instead."""
     reason = getattr(error, "reason", None) or ""
-    if plain := _spoken_in_plain(route, is_tls=bool(alert_of(error))):
+    if not alert_of(error) and (plain := _spoken_in_plain(route)):
         return plain
     if isinstance(error, TimeoutError):
         return problem(
@@ -108,9 +124,9 @@ def _no_tls(route: Route, error: OSError) -> Finding:
             "it has no certificate for this name, and says so before sending another one",
             f"Add {route.host} to the server's names (nginx: server_name; Apache: ServerAlias; here: DOMAIN)",
         )
-    if "CERTIFICATE_REQUIRED" in reason:
+    if is_about_client(reason):
         return client_certificate_problem(reason)
-    spoken = [VERSIONS[version] for version in VERSIONS if _offered(route, version, tuple(GROUPS))]
+    spoken = [VERSIONS[version] for version, hello in _answers(route).items() if hello]
     if spoken and not {"TLS 1.2", "TLS 1.3"} & set(spoken):
         return problem(
             "tls-obsolete-only",
@@ -122,14 +138,16 @@ def _no_tls(route: Route, error: OSError) -> Finding:
         return problem(
             "tls-refused",
             f"the server refuses the handshake ({_words(reason) or error})",
-            "server and client have no cipher, group or signature in common, or the server has no certificate to send",
+            "server and client have no cipher, group or signature in common; the server has no certificate to send; or"
+            " it wants one of the client",
             "nginx: ssl_ciphers, ssl_ecdh_curve, ssl_certificate; Apache: SSLCipherSuite, SSLCertificateFile; and"
             " their error log",
         )
     return problem(
         "tls-closed",
         f"{route.place} accepts, and ends the connection in the TLS handshake ({_words(reason) or error})",
-        "a balancer has nobody behind it, the server crashes or has no certificate, or it expects the PROXY protocol",
+        "a balancer has nobody behind it, the server crashes or has no certificate, it expects the PROXY protocol, or a"
+        " filter on the way does not let this name through (in mainland China: without an ICP filing)",
         "Look at the server's own log; connect to it directly, past any balancer",
     )
 
@@ -139,6 +157,11 @@ def alert_of(error: OSError) -> str:
     reason = getattr(error, "reason", None) or ""
     # The names of OpenSSL's reasons (openssl/sslerr.h): alerts, and nothing else, begin so.
     return reason if reason.startswith(("SSLV3_", "TLSV1")) else ""
+
+
+def is_about_client(alert: str) -> bool:
+    """Tell whether a server sends this alert about the client's certificate alone (RFC 8446 section 6.2)."""
+    return any(word in alert for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
 
 
 def client_certificate_problem(seen: str) -> Finding:
@@ -155,7 +178,7 @@ def _words(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
-def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
+def _spoken_in_plain(route: Route) -> Finding | None:
     request = (
         f"GET {route.path} HTTP/1.1\r\nHost: {route.url.netloc}\r\nConnection: Upgrade\r\nUpgrade:"
         " websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -163,7 +186,7 @@ def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
     try:
         with route.open_tcp() as connection:
             connection.sendall(request.encode("ascii", "replace"))
-            answer = connection.recv(1024).decode("latin-1")
+            answer = connection.recv(4096).decode("latin-1")
     except OSError:
         return None
     line = answer.splitlines()[0] if answer.strip() else ""
@@ -175,8 +198,10 @@ def _spoken_in_plain(route: Route, is_tls: bool) -> Finding | None:
             " switched on",
             "Connect to the port of the proxy that terminates TLS (443), or give the server a certificate",
         )
-    # A server with TLS answers plain http, too, with a 400.
-    if line.startswith("HTTP/") and not is_tls:
+    # A server with TLS says so to plain http, too, in an alert (record type 21) or in a 400.
+    if line.startswith("\x15") or (" 400 " in f"{line} " and re.search("https|tls|ssl", answer, re.IGNORECASE)):
+        return None
+    if line.startswith("HTTP/"):
         return problem(
             "tls-plain-http",
             f"{route.place} answers http:// without TLS ({line})",

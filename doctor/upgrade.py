@@ -8,7 +8,7 @@ from websockets.http11 import Response
 from doctor.finding import Finding, good, problem, warning
 from doctor.line import Line
 from doctor.route import Route
-from doctor.tls import alert_of, client_certificate_problem
+from doctor.tls import alert_of, client_certificate_problem, is_about_client
 
 UPGRADE_HEADERS = (
     "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -73,25 +73,44 @@ STATUSES = {
         " is sent",
         "Look at the backend's log and load; try the backend from the proxy's machine",
     ),
+    520: (
+        "this is Cloudflare's: it cannot reach the server behind it, or does not trust that server's certificate",
+        "Look at the server behind it: does it run, does it let Cloudflare in, is its own certificate good?",
+    ),
 }
+# https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+CLOUDFLARE = range(520, 527)
+
+
+class RefusedError(Exception):
+    """A line that is no websocket, and the finding that says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.saw)
+        self.finding = finding
+
+
+def open_line(route: Route) -> Line:
+    """Return an open websocket; raises RefusedError where the server does not give one, OSError as sockets do."""
+    line = Line(route)
+    if line.refusal:
+        with line:
+            raise RefusedError(_of_refusal(route, line, line.refusal))
+    return line
 
 
 def shake_hands(route: Route) -> Iterator[Finding]:
     """Does the server switch to the websocket protocol (RFC 6455 section 4)?"""
     try:
-        with Line(route) as line:
-            finding = _of_refusal(route, line) if line.refusal else None
-            if finding is None:
-                yield good(f"101, subprotocol: {line.subprotocol or 'none'}")
-                if route.options.subprotocols and not line.subprotocol:
-                    yield warning(
-                        "upgrade-subprotocol",
-                        f"the server chose none of {', '.join(route.options.subprotocols)}",
-                        "browsers end a connection whose subprotocol was not agreed to",
-                        "Let the server offer it (here: SUBPROTOCOLS), or do not ask for it",
-                    )
-                return
-            yield finding
+        with open_line(route) as line:
+            yield good(f"101, subprotocol: {line.subprotocol or 'none'}")
+            if route.options.subprotocols and not line.subprotocol:
+                yield warning(
+                    "upgrade-subprotocol",
+                    f"the server chose none of {', '.join(route.options.subprotocols)}",
+                    "browsers end a connection whose subprotocol was not agreed to",
+                    "Let the server offer it (here: SUBPROTOCOLS), or do not ask for it",
+                )
     except TimeoutError:
         yield problem(
             "upgrade-silent",
@@ -104,11 +123,12 @@ def shake_hands(route: Route) -> Iterator[Finding]:
 
 
 def _cut(route: Route, error: OSError) -> Finding:
-    if alert := alert_of(error) or _alert_to_who_says_nothing(route):
+    alert = alert_of(error) or _alert_to_who_says_nothing(route)
+    if is_about_client(alert):
         return client_certificate_problem(alert)
     return problem(
         "upgrade-cut",
-        f"the connection ends instead of an answer ({error.strerror or error})",
+        f"the connection ends instead of an answer ({alert or error.strerror or error})",
         "the backend crashed, or something in between (a firewall, a balancer) does not let WebSockets through",
         "Look at the backend's log; connect to it directly, past what lies in between",
     )
@@ -128,13 +148,13 @@ def _alert_to_who_says_nothing(route: Route) -> str:
     return ""
 
 
-def _of_refusal(route: Route, line: Line) -> Finding | None:
-    """Return what it means that this is no websocket; None: it is one, nearly."""
-    response, refusal = line.response, line.refusal
+def _of_refusal(route: Route, line: Line, refusal: Exception) -> Finding:
+    """Return what it means that this is no websocket."""
+    response = line.response
     if response is None:
         return problem(
             "upgrade-no-http",
-            f"what answers is no HTTP ({refusal.__cause__ or refusal if refusal else ''})",
+            f"what answers is no HTTP ({refusal.__cause__ or refusal})",
             "there is TLS, but behind it no web server: another service, or a balancer in TCP mode before one",
             "Compare the port",
         )
@@ -191,7 +211,7 @@ def _of_status(route: Route, response: Response) -> Finding:
             f"Give the path of the WebSocket: wss://{route.url.netloc}/wss",
         )
     means, remedy = STATUSES.get(
-        status,
+        status if status not in CLOUDFLARE else CLOUDFLARE[0],
         (
             "the server refuses, for a reason of its own"
             if status < 500

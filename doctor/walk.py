@@ -43,6 +43,8 @@ def walk(url: SplitResult, options: Options, entering: Callable[[Step], None]) -
 def _look(step: Step, route: Route) -> Iterator[Finding]:
     try:
         yield from step.look(route)
+    except upgrade.RefusedError as refused:
+        yield refused.finding
     except OSError as error:
         # What worked a moment ago does not any more.
         yield problem(

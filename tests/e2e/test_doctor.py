@@ -3,43 +3,27 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from client import Target
+from diagnosis import examine, problem_of, warnings_of
 from eventually import eventually
 from fixtures import NewStack
 from stack import Stack
 from websockets.sync.server import ServerConnection, serve
 
 from doctor.finding import Finding, Mark
-from doctor.route import Options
-from doctor.walk import walk
 
 NAME = "wss.example"
-
-Diagnose = Callable[..., list[Finding]]
-
-
-def _examine(url: str, **options: Any) -> list[Finding]:
-    given = Options(**{"timeout": 3.0, **options})
-    return [finding for _, finding in walk(urlsplit(url), given, lambda _: None)]
-
-
-def _problem(findings: list[Finding]) -> str:
-    return next((finding.code for finding in findings if finding.mark is Mark.PROBLEM), "")
-
-
-def _warnings(findings: list[Finding]) -> set[str]:
-    return {finding.code for finding in findings if finding.mark is Mark.WARNING}
+PATIENCE = 3.0  # seconds
 
 
 def test_a_healthy_profile_gives_no_reason_to_complain(target: Target) -> None:
-    findings = _examine(target.url, ca=target.ca, idle=1)
+    findings = examine(target.url, timeout=PATIENCE, ca=target.ca, idle=1)
     said = {(finding.code, finding.saw) for finding in findings if finding.mark is not Mark.GOOD}
     assert said == set()
 
@@ -65,14 +49,14 @@ def test_names_that_lead_nowhere(profile: str, stack: Stack) -> None:
     outcome = stack.compose("build", "doctor")
     assert outcome.code == 0, outcome.output
 
-    def told(name: str, address: str) -> tuple[str, set[str]]:
+    def told(name: str, **options: Any) -> tuple[str, set[str]]:
         # The exit code is 1, and the container's output is what counts.
         container = stack.engine.containers.run(
             f"{stack.project}-doctor",
             ["--json", "--timeout", "1", f"wss://{name}:9/wss"],
-            extra_hosts={name: address},
             labels={"com.docker.compose.project": stack.project},
             detach=True,
+            **options,
         )
         try:
             assert container.wait(timeout=30)["StatusCode"] == 1
@@ -81,8 +65,11 @@ def test_names_that_lead_nowhere(profile: str, stack: Stack) -> None:
             container.remove(force=True)
         return findings[-1]["code"], {finding["code"] for finding in findings if finding["mark"] == "warning"}
 
-    assert told("six.example", "2001:db8::1") == ("tcp-unreachable", {"dns-ipv6-only", "dns-private"})
-    assert told("private.example", "host-gateway") == ("tcp-refused", {"dns-private"})
+    assert told("any.example", dns=["127.0.0.1"]) == ("dns-silent", set())
+    only_six = {"six.example": "2001:db8::1"}
+    assert told("six.example", extra_hosts=only_six) == ("tcp-unreachable", {"dns-ipv6-only", "dns-private"})
+    private = {"private.example": "host-gateway"}
+    assert told("private.example", extra_hosts=private) == ("tcp-refused", {"dns-private"})
 
 
 # --- Servers that are misconfigured: the configuration is the arrangement ---------------------------------------------
@@ -135,7 +122,9 @@ class Faulty:
             # It has had its say, and is gone: what is left is the machine, on which nothing listens.
             assert container.wait(timeout=10)["StatusCode"] != 0
             address = self.host
-        return _examine(f"wss://{NAME}/wss", resolve=((NAME, 443, address),), ca=self._ca_file, **options)
+        return examine(
+            f"wss://{NAME}/wss", timeout=PATIENCE, resolve=((NAME, 443, address),), ca=self._ca_file, **options
+        )
 
 
 @pytest.fixture
@@ -195,7 +184,7 @@ def _nginx(location: str, server: str = TLS_OF_NGINX) -> str:
 )
 def test_a_location_of_nginx(faulty: Faulty, code: str, location: str) -> None:
     findings = faulty.examine(_nginx(location), NGINX)
-    assert _problem(findings) == code, findings
+    assert problem_of(findings) == code, findings
 
 
 @pytest.mark.profiles("nginx")
@@ -209,13 +198,13 @@ def test_a_location_of_nginx(faulty: Faulty, code: str, location: str) -> None:
 )
 def test_a_server_of_nginx(faulty: Faulty, code: str, server: str) -> None:
     findings = faulty.examine(_nginx("", server), NGINX)
-    assert _problem(findings) == code, findings
+    assert problem_of(findings) == code, findings
 
 
 @pytest.mark.profiles("nginx")
 def test_a_backend_of_nginx_that_hangs(faulty: Faulty, silent_port: int) -> None:
     location = f"location / {{ proxy_pass http://{faulty.host}:{silent_port}; {UPGRADE} proxy_read_timeout 1s; }}"
-    assert _problem(faulty.examine(_nginx(location), NGINX)) == "upgrade-504"
+    assert problem_of(faulty.examine(_nginx(location), NGINX)) == "upgrade-504"
 
 
 @pytest.mark.profiles("nginx")
@@ -231,7 +220,7 @@ def test_nginx_cuts_what_is_idle_after_a_minute(faulty: Faulty) -> None:
         location = f"location / {{ proxy_pass http://{faulty.host}:{port}; {UPGRADE} }}"
         findings = faulty.examine(_nginx(location), NGINX, idle=90)
         server.shutdown()
-    assert _problem(findings) == "idle-cut"
+    assert problem_of(findings) == "idle-cut"
     assert findings[-1].saw.startswith("cut after 60 s")
     assert "proxy_read_timeout" in findings[-1].means
 
@@ -240,7 +229,7 @@ def test_nginx_cuts_what_is_idle_after_a_minute(faulty: Faulty) -> None:
 def test_the_seeds_nginx_does_not_start_any_more(faulty: Faulty) -> None:
     # `ssl on` is gone since nginx 1.25.1: the server ends, and nothing listens.
     findings = faulty.examine(_nginx("", f"{TLS_OF_NGINX.replace(' ssl;', ';')} ssl on;"), NGINX, starts=False)
-    assert _problem(findings) == "tcp-refused"
+    assert problem_of(findings) == "tcp-refused"
 
 
 @pytest.mark.profiles("nginx")
@@ -250,8 +239,8 @@ def test_the_seeds_versions_are_obsolete(faulty: Faulty) -> None:
         " ssl_ciphers ALL:!ADH:!EXPORT56:RC4+RSA:+HIGH:+MEDIUM:+LOW:+SSLv2:+EXP:@SECLEVEL=0;"
     )
     findings = faulty.examine(_nginx(f"location /wss {{ proxy_pass http://backend:8282; {UPGRADE} }}", server), NGINX)
-    assert _problem(findings) == ""
-    assert {"tls-obsolete", "tls-no-1.3"} <= _warnings(findings)
+    assert problem_of(findings) == ""
+    assert {"tls-obsolete", "tls-no-1.3"} <= warnings_of(findings)
 
 
 APACHE = ["apache2", "-D", "FOREGROUND", "-f", "/server.conf"]
@@ -278,7 +267,7 @@ def _apache(*lines: str, tls: str = SSL_OF_APACHE, modules: tuple[str, ...] = MO
 )
 def test_a_line_of_apache(faulty: Faulty, code: str, line: str) -> None:
     findings = faulty.examine(_apache(line), APACHE)
-    assert _problem(findings) == code, findings
+    assert problem_of(findings) == code, findings
 
 
 @pytest.mark.profiles("apache")
@@ -291,20 +280,20 @@ def test_a_line_of_apache(faulty: Faulty, code: str, line: str) -> None:
 )
 def test_tls_of_apache(faulty: Faulty, code: str, tls: str) -> None:
     findings = faulty.examine(_apache(tls=tls), APACHE)
-    assert _problem(findings) == code, findings
+    assert problem_of(findings) == code, findings
 
 
 @pytest.mark.profiles("apache")
 def test_apache_without_the_module(faulty: Faulty) -> None:
     without = tuple(module for module in MODULES if module != "proxy_http")
     findings = faulty.examine(_apache("ProxyPass /wss ws://backend:8282/wss", modules=without), APACHE)
-    assert _problem(findings) == "upgrade-500", findings
+    assert problem_of(findings) == "upgrade-500", findings
 
 
 @pytest.mark.profiles("apache")
 def test_a_backend_of_apache_that_hangs(faulty: Faulty, silent_port: int) -> None:
     line = f"ProxyPass /wss http://{faulty.host}:{silent_port}/wss upgrade=websocket timeout=1"
-    assert _problem(faulty.examine(_apache(line), APACHE)) in ("upgrade-502", "upgrade-504")
+    assert problem_of(faulty.examine(_apache(line), APACHE)) in ("upgrade-502", "upgrade-504")
 
 
 @pytest.mark.profiles("apache")
@@ -319,4 +308,4 @@ def test_the_seeds_apache_still_works(faulty: Faulty) -> None:
         "SSLHonorCipherOrder on",
     )
     findings = faulty.examine(_apache(*lines, modules=(*MODULES, "proxy_wstunnel")), APACHE)
-    assert _problem(findings) == ""
+    assert problem_of(findings) == ""

@@ -1,4 +1,4 @@
-"""Servers with one fault each, and what the doctor says of them."""
+"""Servers with one fault each, on 127.0.0.1."""
 
 import socket
 import ssl
@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from doctor.finding import Finding, Mark
-from doctor.route import Options
-from doctor.walk import walk
+from diagnosis import examine
+
+from doctor.finding import Finding
 
 NAME = "wss.example"
 # So long that nobody waits for it in vain, so short that a test of silence does not last.
@@ -44,24 +43,10 @@ def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | N
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def examine(url: str, **options: Any) -> list[Finding]:
-    """Return all that the doctor finds."""
-    given = Options(**{"timeout": PATIENCE, **options})
-    return [finding for _, finding in walk(urlsplit(url), given, lambda _: None)]
-
-
 def examine_port(port: int, *, name: str = NAME, path: str = "/wss", **options: Any) -> list[Finding]:
     """Return what it finds on the way to a server here that has this name."""
-    return examine(f"wss://{name}:{port}{path}", resolve=((name, port, "127.0.0.1"),), **options)
-
-
-def problem_of(findings: list[Finding]) -> str:
-    """Return the code of the first problem; empty: there is none."""
-    return next((finding.code for finding in findings if finding.mark is Mark.PROBLEM), "")
-
-
-def warnings_of(findings: list[Finding]) -> set[str]:
-    return {finding.code for finding in findings if finding.mark is Mark.WARNING}
+    options = {"timeout": PATIENCE, "resolve": ((name, port, "127.0.0.1"),), **options}
+    return examine(f"wss://{name}:{port}{path}", **options)
 
 
 def read_head(connection: socket.socket) -> bytes:

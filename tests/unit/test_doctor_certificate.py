@@ -12,13 +12,14 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
-from faulty import NAME, examine_port, problem_of, read_head, serving, warnings_of, write_bundle
+from diagnosis import problem_of, warnings_of
+from faulty import NAME, examine_port, read_head, serving, write_bundle
 
 from doctor.finding import Finding
 
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 
@@ -37,6 +38,7 @@ class Issued:
         key: Key | None = None,
         issuer_at: str = "",
         key_usage: bool = True,
+        alternative_name: bool = True,
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -62,14 +64,16 @@ class Issued:
                 decipher_only=False,
             )
             builder = builder.add_extension(usage, critical=True)
-        if not ca:
+        if not ca and alternative_name:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         if issuer_at:
             access = x509.AccessDescription(
                 AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(issuer_at)
             )
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-        self.certificate = builder.sign(signer.key, hashes.SHA256())
+        # Ed25519 has a hash of its own.
+        algorithm = None if isinstance(signer.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        self.certificate = builder.sign(signer.key, algorithm)
 
     @property
     def pem(self) -> bytes:
@@ -153,10 +157,15 @@ def shown(blob: bytes) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_missing_intermediate(tmp_path: Path, root: Issued) -> None:
+@pytest.mark.parametrize("beside", ["nothing", "the root", "another intermediate"])
+@pytest.mark.parametrize("fault", ["no other", "expired", "another name"])
+def test_a_missing_intermediate(tmp_path: Path, root: Issued, beside: str, fault: str) -> None:
     intermediate = Issued("Intermediate", root, ca=True)
+    sent = {"nothing": [], "the root": [root], "another intermediate": [Issued("Former", root, ca=True)]}[beside]
+    end = NOW - DAY if fault == "expired" else NOW + 60 * DAY
+    name = "other.example" if fault == "another name" else NAME
     with shown(intermediate.certificate.public_bytes(serialization.Encoding.DER)) as url:
-        findings = judged(tmp_path, root, Issued(NAME, intermediate, issuer_at=url))
+        findings = judged(tmp_path, root, Issued(name, intermediate, issuer_at=url, end=end), *sent)
     assert problem_of(findings) == "certificate-incomplete"
     assert "Intermediate" in findings[-1].saw
 
@@ -173,6 +182,24 @@ def test_one_for_another_name(tmp_path: Path, root: Issued) -> None:
     findings = judged(tmp_path, root, Issued("other.example", root))
     assert problem_of(findings) == "certificate-name"
     assert "other.example" in findings[-1].saw
+
+
+def test_a_common_name_alone_is_no_name(tmp_path: Path, root: Issued) -> None:
+    findings = judged(tmp_path, root, Issued(NAME, root, alternative_name=False))
+    assert problem_of(findings) == "certificate-name"
+    assert "subjectAltName" in findings[-1].saw
+
+
+def test_a_root_that_is_trusted_and_expired(tmp_path: Path) -> None:
+    old = Issued("Old", ca=True, end=NOW - DAY)
+    findings = judged(tmp_path, old, Issued(NAME, old))
+    assert problem_of(findings) == "certificate-expired"
+    assert "--ca" in findings[-1].saw
+
+
+def test_a_key_that_browsers_do_not_take(tmp_path: Path, root: Issued) -> None:
+    findings = judged(tmp_path, root, Issued(NAME, root, key=ed25519.Ed25519PrivateKey.generate()))
+    assert "certificate-key" in warnings_of(findings)
 
 
 def test_an_address_instead_of_the_name(tmp_path: Path, root: Issued) -> None:

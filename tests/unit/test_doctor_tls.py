@@ -12,7 +12,8 @@ from contextlib import suppress
 import pytest
 import trustme
 import websockets.sync.server
-from faulty import NAME, examine_port, problem_of, read_head, serving, warnings_of
+from diagnosis import problem_of, warnings_of
+from faulty import NAME, examine_port, read_head, serving
 
 
 @pytest.fixture(scope="module")

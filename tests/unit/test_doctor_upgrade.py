@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import trustme
-from faulty import NAME, examine_port, problem_of, read_head, serving, warnings_of, write_bundle
+from diagnosis import problem_of, warnings_of
+from faulty import NAME, examine_port, read_head, serving, write_bundle
 
 from doctor.finding import Finding
 
@@ -70,7 +71,9 @@ def switching(
 UPGRADED = ("Upgrade: websocket", "Connection: Upgrade")
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 405, 418, 421, 426, 429, 431, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize(
+    "status", [200, 400, 401, 403, 404, 405, 418, 421, 426, 429, 431, 500, 502, 503, 504, 521, 599]
+)
 def test_a_status_that_is_not_101(diagnose: Callable[..., list[Finding]], status: int) -> None:
     findings = diagnose(answering(f"{status} Words"))
     assert problem_of(findings) == f"upgrade-{status}"
@@ -103,6 +106,24 @@ def test_a_client_certificate_that_is_missed_after_the_handshake(
     diagnose: Callable[..., list[Finding]], answer: Callable[[socket.socket], None]
 ) -> None:
     assert problem_of(diagnose(answer)) == "client-certificate"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 503 Service Unavailable\r\n\r\n",
+        b"HTTP/1.1 503\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 Words\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 503 Words\r\nContent-Type: text/event-stream\r\n\r\n",  # and its end never comes
+    ],
+)
+def test_an_answer_that_is_not_perfect_is_an_answer(diagnose: Callable[..., list[Finding]], head: bytes) -> None:
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(head)
+        connection.recv(65536)
+
+    assert problem_of(diagnose(behave)) == "upgrade-503"
 
 
 def test_a_page_on_the_root_is_a_path_that_was_forgotten(diagnose: Callable[..., list[Finding]]) -> None:
