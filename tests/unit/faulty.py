@@ -14,7 +14,7 @@ from doctor.finding import Finding
 
 NAME = "wss.example"
 # So long that nobody waits for it in vain, so short that a test of silence does not last.
-PATIENCE = 1.0
+PATIENCE = 2.0  # seconds
 
 
 @contextmanager

@@ -127,6 +127,11 @@ def pong_and_hang_up(connection: socket.socket) -> None:
     connection.recv(65536)
 
 
+def close_with_1008(connection: socket.socket) -> None:
+    connection.sendall(b"\x88\x02" + (1008).to_bytes(2, "big"))
+    listen_on(connection)
+
+
 def pong_and_break_the_protocol(connection: socket.socket) -> None:
     pong(connection)
     connection.sendall(b"\xc1\x02hi")  # RSV1, and no extension that it could mean
@@ -135,7 +140,7 @@ def pong_and_break_the_protocol(connection: socket.socket) -> None:
 
 def test_a_long_message_that_keeps_a_server_busy(context: ssl.SSLContext, ca_file: Path) -> None:
     with serving(in_turns(listen_on, pong_and_listen_on, listen_on), context) as port:
-        assert "message-slow" in warnings_of(examine_port(port, ca=ca_file, timeout=0.5))
+        assert "message-slow" in warnings_of(examine_port(port, ca=ca_file))
 
 
 def test_frames_that_break_the_protocol(context: ssl.SSLContext, ca_file: Path) -> None:
@@ -187,7 +192,7 @@ def test_a_server_that_does_not_like_tom_is_not_ill(context: ssl.SSLContext, ca_
 
 
 def test_a_server_that_closes_before_anything_was_said_is(context: ssl.SSLContext, ca_file: Path) -> None:
-    with running(lambda connection: connection.close(1008, "who are you?"), context) as port:
+    with serving(in_turns(listen_on, close_with_1008), context) as port:
         findings = examine_port(port, ca=ca_file, message=None)
     assert problem_of(findings) == "message-1008"
 
