@@ -1,34 +1,23 @@
 """The fifth step: do clients accept the certificate, and for how long?"""
 
 import ssl
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.client import HTTPException
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from cryptography.x509.oid import NameOID
 
+from doctor.chain import NO_ISSUER, UNREADABLE, path, what_is_missing
 from doctor.finding import Finding, good, problem, warning
-from doctor.patience import within
 from doctor.route import Route
 
 # X509_V_ERR_* of openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _HOSTNAME_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 18, 62, 64
 _WEAK = (66, 67, 68)  # the leaf's key, a CA's key, a signature
-_NO_ISSUER = (2, 19, 20, 21)
 _OF_A_CA = "the dates of a CA that this client trusts do not hold (--ca, or this machine's trust store)"
 
-# What `cryptography` raises where it is stricter than OpenSSL, in part only when a field is asked for.
-UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
-
-LONGEST_CHAIN = 4
-LARGEST_CERTIFICATE = 65536  # bytes
 SOON = timedelta(days=14)
 
 
@@ -145,7 +134,7 @@ def _explain(route: Route, error: ssl.SSLCertVerificationError) -> Finding:
                 "no CA vouches for it, so no client trusts it unless told to, one by one",
                 "Get one from a CA (Let's Encrypt is free); for development let clients trust it: --ca FILE",
             )
-        case code if code in _NO_ISSUER:
+        case code if code in NO_ISSUER:
             return _unknown_issuer(route)
     return _refused(error)
 
@@ -161,8 +150,8 @@ def _refused(error: ssl.SSLCertVerificationError) -> Finding:
 
 def _unknown_issuer(route: Route) -> Finding:
     """With what is missing added, as browsers add it, is the chain good? Then it is only incomplete."""
-    last = _path(route.chain)[-1]
-    if found := _what_is_missing(route):
+    last = path(route.chain)[-1]
+    if found := what_is_missing(route):
         return problem(
             "certificate-incomplete",
             f"the intermediate {', '.join(_short(certificate.subject) for certificate in found)} is not sent",
@@ -176,54 +165,6 @@ def _unknown_issuer(route: Route) -> Finding:
         " found",
         "Trust the CA: --ca FILE (here: --ca certs/live/ca.pem); for the public: a certificate of a CA that all know",
     )
-
-
-def _path(chain: list[x509.Certificate]) -> list[x509.Certificate]:
-    """Return the part of what was sent that leads from the leaf upwards; servers send others, too."""
-    path = chain[:1]
-    while issuer := next((one for one in chain if one.subject == path[-1].issuer and one not in path), None):
-        path.append(issuer)
-    return path
-
-
-def _what_is_missing(route: Route) -> list[x509.Certificate]:
-    """Follow the address of the issuer that each certificate gives (RFC 5280 section 4.2.2.1)."""
-    found: list[x509.Certificate] = []
-    last = _path(route.chain)[-1]
-    while len(found) < LONGEST_CHAIN and (issuer := _fetch_issuer(last, route.options.timeout)):
-        found.append(issuer)
-        last = issuer
-        context = route.context()
-        context.load_verify_locations(cadata="".join(one.public_bytes(Encoding.PEM).decode() for one in found))
-        try:
-            with route.open_tls(context) as connection:
-                connection.do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            if error.verify_code in _NO_ISSUER:
-                continue
-        except OSError:
-            continue
-        return found  # complete now, whatever else is wrong with it
-    return []
-
-
-def _fetch_issuer(certificate: x509.Certificate, timeout: float) -> x509.Certificate | None:
-    with suppress(x509.ExtensionNotFound, OSError, HTTPException, *UNREADABLE):
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-        for description in access:
-            url = str(description.access_location.value)
-            # Never https: that would need a certificate to get a certificate.
-            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS and url.startswith("http://"):
-                issuer = x509.load_der_x509_certificate(within(timeout, partial(_fetch, url, timeout)))
-                # A root that the server's own certificate points to proves nothing.
-                return issuer if issuer.subject != issuer.issuer else None
-    return None
-
-
-def _fetch(url: str, timeout: float) -> bytes:
-    with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310  # http, see above
-        content: bytes = response.read(LARGEST_CERTIFICATE)
-        return content
 
 
 def _strictly(route: Route) -> str:

@@ -12,8 +12,20 @@ from typing import Any
 import pytest
 import trustme
 from diagnosis import problem_of, warnings_of
-from faulty import NAME, examine_port, serving, write_bundle
-from test_doctor_upgrade import UPGRADED, switching
+from faulty import (
+    NAME,
+    UPGRADED,
+    close_with_1008,
+    examine_port,
+    in_turns,
+    listen_on,
+    pong_and_break_the_protocol,
+    pong_and_hang_up,
+    pong_and_listen_on,
+    serving,
+    switching,
+    write_bundle,
+)
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -90,52 +102,6 @@ def test_no_pong(context: ssl.SSLContext, ca_file: Path) -> None:
 
     with serving(mute, context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "message-no-pong"
-
-
-def in_turns(*behaviours: Callable[[socket.socket], object]) -> Callable[[socket.socket], None]:
-    """A home-made server: the first websocket gets the first behaviour, and so on; then nobody gets anything."""
-    heads: list[bytes] = []
-
-    def behave(connection: socket.socket) -> None:
-        before = len(heads)
-        if before < len(behaviours):
-            switching(*UPGRADED, wait=False, heads=heads)(connection)
-            if len(heads) > before:
-                behaviours[before](connection)
-
-    return behave
-
-
-def pong(connection: socket.socket) -> None:
-    ping = connection.recv(65536)
-    mask, data = ping[2:6], ping[6:14]
-    connection.sendall(b"\x8a\x08" + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data)))
-
-
-def listen_on(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        pass
-
-
-def pong_and_listen_on(connection: socket.socket) -> None:
-    pong(connection)
-    listen_on(connection)
-
-
-def pong_and_hang_up(connection: socket.socket) -> None:
-    pong(connection)
-    connection.recv(65536)
-
-
-def close_with_1008(connection: socket.socket) -> None:
-    connection.sendall(b"\x88\x02" + (1008).to_bytes(2, "big"))
-    listen_on(connection)
-
-
-def pong_and_break_the_protocol(connection: socket.socket) -> None:
-    pong(connection)
-    connection.sendall(b"\xc1\x02hi")  # RSV1, and no extension that it could mean
-    listen_on(connection)
 
 
 def test_a_long_message_that_keeps_a_server_busy(context: ssl.SSLContext, ca_file: Path) -> None:

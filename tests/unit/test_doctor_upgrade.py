@@ -3,20 +3,16 @@
 import re
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Callable
-from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from diagnosis import problem_of, warnings_of
-from faulty import NAME, examine_port, read_head, serving, write_bundle
+from faulty import NAME, UPGRADED, answering, examine_port, read_head, serving, switching, write_bundle
 
 from doctor.finding import Finding
-
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
 @pytest.fixture(scope="module")
@@ -36,39 +32,6 @@ def diagnose(ca: trustme.CA, tmp_path: Path) -> Callable[..., list[Finding]]:
             return examine_port(port, ca=ca_file, **options)
 
     return diagnose
-
-
-def answering(status: str, *fields: str, body: str = "") -> Callable[[socket.socket], None]:
-    """A server that has one answer to everything, as one that is misconfigured has."""
-
-    def behave(connection: socket.socket) -> None:
-        read_head(connection)
-        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *fields, "", body]
-        connection.sendall("\r\n".join(head).encode())
-
-    return behave
-
-
-def switching(
-    *fields: str, accept: str = "", wait: bool = True, heads: list[bytes] | None = None
-) -> Callable[[socket.socket], None]:
-    """A home-made websocket server that knows nothing but the handshake; a request is added to `heads`."""
-
-    def behave(connection: socket.socket) -> None:
-        head = read_head(connection)
-        if heads is not None and head:
-            heads.append(head)
-        found = re.search(rb"Sec-WebSocket-Key: (\S+)", head, re.IGNORECASE)
-        right = b64encode(sha1(found[1] + GUID.encode()).digest()).decode() if found else ""  # noqa: S324  # RFC 6455
-        lines = ["HTTP/1.1 101 Switching Protocols", *fields, f"Sec-WebSocket-Accept: {accept or right}", "", ""]
-        connection.sendall("\r\n".join(lines).encode())
-        if wait:
-            connection.recv(65536)
-
-    return behave
-
-
-UPGRADED = ("Upgrade: websocket", "Connection: Upgrade")
 
 
 @pytest.mark.parametrize(
