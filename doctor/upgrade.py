@@ -60,7 +60,7 @@ STATUSES = {
     ),
     502: (
         "the proxy gets no answer from the backend that it understands: it is not running, on another port, or one of"
-        " the two speaks TLS and the other does not",
+        " the two speaks TLS and the other does not; behind Apache, it may also hang",
         "Start the backend; compare its address and port with proxy_pass / ProxyPass (http:// for plain ws, https://"
         " for wss)",
     ),
