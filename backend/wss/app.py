@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import cast
 
-from picows.websockets import ServerConnection
-
+from wss.connection import Connection
 from wss.settings import SettingError
 
-Handler = Callable[[ServerConnection], Awaitable[None]]
+Handler = Callable[[Connection], Awaitable[None]]
 
 
 def load_handler(app: str) -> Handler:

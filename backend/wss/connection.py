@@ -1,100 +1,115 @@
-"""The open websocket as handlers know it; it counts what goes through, and tells how it went."""
+"""The open websocket as handlers know it: both halves, and what ends it; it counts what goes through.
+
+The API is that of websockets.asyncio.server.ServerConnection. picows has one, too, but compiled: what is stricter here
+had to be wrapped around it, frame by frame, and cost more than doing the whole in Python, on picows' core.
+"""
 
 import asyncio
 import logging
+import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from picows import WSFrame, WSMsgType, WSTransport
-from picows.websockets import Request, Response, Server
+from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
+from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
 
 from wss.address import AddressLimits, readable
 from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
-from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
+from wss.metrics import SAMPLED_ONE_IN, Metrics
+from wss.sending import Sending, Turn
 from wss.settings import Settings
-from wss.strict import CLOSE_TIMEOUT, StrictConnection
 
 log = logging.getLogger("wss.connection")
 
-# A broadcast waits for nobody: so many times WRITE_LIMIT may pile up for one client before it is cut.
-MOST_WRITE_LIMITS = 64
+# Seconds that a client has to answer our close frame; then its connection is cut.
+CLOSE_TIMEOUT = 5.0
+
+_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
+_CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
+_KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
+_NO_CODE, _CUT = 1005, 1006  # RFC 6455 section 7.4.1: a close frame without a code, and none at all
 
 
-class Connection(StrictConnection):
-    """A client's websocket, with the API of websockets.asyncio.server.ServerConnection."""
+class Connection(Sending):
+    """A client's websocket."""
 
     def __init__(
         self,
-        server: Server,
         settings: Settings,
         metrics: Metrics,
         address_limits: AddressLimits,
+        turn: Turn,
         request: Request,
         response: Response,
         *,
         client: str,
         certificate: ClientCertificate | None,
         accepted: float,
+        opened: Callable[["Connection"], None],
     ) -> None:
         compression = response.headers.get("Sec-WebSocket-Extensions")
-        self._deflate = Deflate(compression, settings.max_message) if compression else None
-        super().__init__(
-            server,
-            request=request,
-            response=response,
-            subprotocol=response.headers.get("Sec-WebSocket-Protocol"),
-            permessage_deflate=self._deflate,
-            logger=server.logger,
-            settings=settings,
-            client=client,
-        )
+        deflate = Deflate(compression, settings.max_message) if compression else None
+        phase = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
+        super().__init__(settings, turn, client, metrics, deflate, phase)
+        self.request = request
+        self.response = response
         self.certificate = certificate
-        self._metrics = metrics
         self._address_limits = address_limits
         # From the proxy, so that its line and ours are found together; or our own.
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
-        self.traffic = Traffic()
-        self._most_unread = MOST_WRITE_LIMITS * settings.write_limit
-        self._reads = 0
-        self._until_timed = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
-        self._timed: tuple[int, float] | None = None  # number and arrival of the message that is timed
-        self._fragmented_sends = 0
-        self._held: list[str | bytes] = []  # until these are through
+        self._tell_opened = opened
+        self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
+        self._pinged = 0.0
+        self.latency = 0.0
+        """Seconds that the last ping took there and back; 0 until one did."""
+        self._pings_of_handlers: dict[bytes, tuple[asyncio.Future[float], float]] = {}
+        self._owed_pong: bytes | None = None
+
+    # What picows tells: https://picows.readthedocs.io/en/stable/reference.html#picows.WSListener
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        self.ws_transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=self._write_limit)
         accepted, self.opened = self.opened, time.monotonic()
         self._address_limits.enter(self.client)
         self._metrics.opened(self.opened - accepted, self.traffic)
-        super().on_ws_connected(transport)
+        self._tell_opened(self)
 
-    def on_message_frame(self, frame: WSFrame) -> None:
-        super().on_message_frame(frame)
-        traffic = self.traffic
-        traffic.bytes_in += frame.payload_size
-        if frame.fin:
-            traffic.messages_in += 1
-            self._until_timed -= 1
-            if not self._until_timed:
-                self._until_timed = SAMPLED_ONE_IN
-                self._timed = self._timed or (traffic.messages_in, time.monotonic())
-
-    def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, Any]:
-        # Whoever asks for the next message has done with the one before. Not a coroutine of its own: it would cost one.
-        if self._timed and self._reads >= self._timed[0]:
-            self._metrics.handled(time.monotonic() - self._timed[1])
-            self._timed = None
-        self._reads += 1
-        return super().recv(decode)
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.heard = self.pings
+        if self._ending:
+            return  # what was read together with the frame that ended it
+        kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
+        if kind < _CONTROL:
+            self.receive(kind, frame)
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+        elif kind == _PING:
+            self._answer_ping(frame.get_payload_as_bytes())
+        elif kind == _PONG:
+            self._take_pong(frame.get_payload_as_bytes())
+        else:
+            self._answer_close(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        super().on_ws_disconnected(transport)
-        code, closed_by = _ending(transport.close_handshake)
+        closing: Any = transport.close_handshake
+        sent, received = (closing.sent, closing.recv) if closing else (None, None)
+        codes = {info.code for info in (sent, received) if info}
+        kind = ConnectionClosedOK if closing and codes <= {0, 1000, 1001} else ConnectionClosedError
+        closed = kind(received, sent, closing.recv_then_sent if closing else None)
+        super().resume_writing()
+        self.end_receiving(closed)
+        for waiting, _ in self._pings_of_handlers.values():
+            if not waiting.done():
+                waiting.set_exception(closed)
+                waiting.exception()  # nobody need wait for it
         self._address_limits.leave(self.client)
+        code, closed_by = _how_it_ended(closing)
         self._metrics.closed(code, closed_by, self.traffic)
         log.info(
             "closed",
@@ -109,33 +124,78 @@ class Connection(StrictConnection):
             },
         )
 
-    def send(self, message: Any, text: bool | None = None) -> Coroutine[Any, Any, None]:
-        # Whole messages go straight on, not by way of a coroutine of ours: counting must not cost one.
-        if isinstance(message, (str, bytes, bytearray, memoryview)):
-            traffic = self.traffic
-            traffic.messages_out += 1
-            traffic.bytes_out += _size(message)
-        elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
-            return self._send_in_fragments(super().send(self._counted(message), text))
-        return super().send(message, text)
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._owed_pong is not None:
+            self.ws_transport.send_pong(self._owed_pong)
+            self._owed_pong = None
 
-    async def _counted(self, fragments: Any) -> AsyncIterator[Any]:
-        self._count_sent(b"")
-        if isinstance(fragments, AsyncIterable):
-            async for fragment in fragments:
-                self._count_sent(fragment, messages=0)
-                yield fragment
+    # Pings: of the client, of the server (see keepalive), of a handler.
+
+    def _answer_ping(self, payload: bytes) -> None:
+        # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer. A client that pings and does not
+        # read would otherwise fill our memory with pongs.
+        if self._read_on:
+            self._owed_pong = payload
         else:
-            for fragment in fragments:
-                self._count_sent(fragment, messages=0)
-                yield fragment
+            self.flush()
+            self.ws_transport.send_pong(payload)
+
+    def _take_pong(self, payload: bytes) -> None:
+        if payload == _KEEPALIVE:
+            self.latency = time.monotonic() - self._pinged
+        elif payload in self._pings_of_handlers:
+            waiting, pinged = self._pings_of_handlers.pop(payload)
+            self.latency = time.monotonic() - pinged
+            if not waiting.done():
+                waiting.set_result(self.latency)
+
+    def send_keepalive(self) -> None:
+        self._pinged = time.monotonic()
+        self.flush()
+        self.ws_transport.send_ping(_KEEPALIVE)
+
+    def give_up(self) -> None:
+        """End a connection whose client does not answer: with a close frame, in case that it is only deaf."""
+        self.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping")
+
+    async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
+        """Send a ping; what is returned can be awaited for the seconds until its pong."""
+        await self._until_read()
+        payload = os.urandom(4) if data is None else data.encode() if isinstance(data, str) else bytes(data)
+        if payload in self._pings_of_handlers or payload == _KEEPALIVE:
+            raise ConcurrencyError("a ping with the same data is under way")
+        waiting: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._pings_of_handlers[payload] = waiting, time.monotonic()
+        self.flush()
+        self.ws_transport.send_ping(payload)
+        return waiting
+
+    async def pong(self, data: str | bytes = b"") -> None:
+        """Send a pong that nobody asked for, as a sign of life."""
+        await self._until_read()
+        self.flush()
+        self.ws_transport.send_pong(data.encode() if isinstance(data, str) else data)
+
+    # The end.
+
+    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.flush()
+        if not frame.payload_size:
+            # An empty close is answered with an empty one: 1005 is never sent (RFC 6455 section 7.4.1).
+            transport.send(WSMsgType.CLOSE, b"")
+        elif _may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+        else:
+            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "no such close code")
+        self._ending = True
+        transport.disconnect()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame and wait for the client's; cut the connection where none comes in time."""
-        if self._fragmented_sends:
-            await super().close(code, reason)  # nothing can be said any more: with 1011
+        if self.closed:
             return
-        # Not picows': it takes whole messages that wait for a slow client for fragments, too, and drops them.
+        self.flush()
         self.ws_transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -144,53 +204,73 @@ class Connection(StrictConnection):
             self.ws_transport.disconnect(graceful=False)
             await self.wait_closed()
 
-    async def _send_in_fragments(self, sending: Awaitable[None]) -> None:
-        self._fragmented_sends += 1
-        try:
-            await sending
-        finally:
-            self._fragmented_sends -= 1
-            held, self._held = self._held, []
-            for message in held:
-                self.push(message)
+    async def __aenter__(self) -> "Connection":
+        return self
 
-    def push(self, message: str | bytes) -> None:
-        """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
-        if not self.is_open:
-            return
-        if self.unread + sum(map(len, self._held)) > self._most_unread:
-            self.cut(f"has {self._most_unread} bytes unread")
-        elif self._fragmented_sends:
-            self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
-        else:
-            self._count_sent(message)
-            kind = WSMsgType.TEXT if isinstance(message, str) else WSMsgType.BINARY
-            if self._deflate:
-                self.ws_transport.send(kind, self._deflate.encode_frame(kind, message, True), True, True)
-            else:
-                self.ws_transport.send(kind, message)
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-    def _count_sent(self, message: Any, messages: int = 1) -> None:
-        self.traffic.messages_out += messages
-        self.traffic.bytes_out += _size(message)
+    # Facts.
+
+    @property
+    def state(self) -> State:
+        if not hasattr(self, "ws_transport"):
+            return State.CONNECTING
+        if self.closed:
+            return State.CLOSED
+        return State.OPEN if self.is_open else State.CLOSING
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what the client sends is read now, and not left until the handler has caught up."""
+        return bool(self.ws_transport.underlying_transport.is_reading())
 
     @property
     def path(self) -> str:
         """The path of the request, without its query."""
         return self.request.path.partition("?")[0]
 
+    @property
+    def subprotocol(self) -> str | None:
+        return self.response.headers.get("Sec-WebSocket-Protocol")
 
-def _ending(closing: Any) -> tuple[int, str]:
+    @property
+    def local_address(self) -> Any:
+        return self.ws_transport.underlying_transport.get_extra_info("sockname")
+
+    @property
+    def remote_address(self) -> Any:
+        return self.ws_transport.underlying_transport.get_extra_info("peername")
+
+    @property
+    def close_code(self) -> int | None:
+        """The client's close code, or else ours; None while the connection is open."""
+        closing: Any = self.ws_transport.close_handshake
+        if closing is None:
+            return _CUT if self.closed else None
+        said = closing.recv or closing.sent
+        return int(said.code) or _NO_CODE
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason that came with the close code; None while the connection is open."""
+        closing: Any = self.ws_transport.close_handshake
+        if closing is None:
+            return "" if self.closed else None
+        return (closing.recv or closing.sent).reason or ""
+
+
+def _how_it_ended(closing: Any) -> tuple[int, str]:
     """Return the close code, and who said it first, of picows' close_handshake."""
     if closing is None:
-        return 1006, "nobody"  # RFC 6455 section 7.4.1: cut without a close frame
+        return _CUT, "nobody"
     first, who = (closing.recv, "client") if closing.recv_then_sent else (closing.sent, "server")
-    # 1005: a close frame without a code.
-    return (int(first.code) if first else 0) or 1005, who
+    return (int(first.code) if first else 0) or _NO_CODE, who
 
 
-def _size(message: Any) -> int:
-    return len(message) if not isinstance(message, str) or message.isascii() else len(message.encode())
+def _may_be_sent(code: int) -> bool:
+    # RFC 6455 section 7.4.2 and the registry it founded; 1004, 1005, 1006 and 1015 are not for the wire.
+    return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
 
 
 def peer_address(connection: Connection) -> str:

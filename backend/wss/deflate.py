@@ -8,10 +8,8 @@ import asyncio
 import re
 import zlib
 from collections.abc import Iterable
-from typing import Any
 
 from picows import WSCloseCode, WSFrame, WSProtocolError
-from picows.websockets.asyncio.connection import _PerMessageDeflate
 
 NAME = "permessage-deflate"
 # What a client may inflate at once, before its handler gets to see anything: so many of the largest messages.
@@ -45,7 +43,7 @@ def answer_to(offers: Iterable[str]) -> str | None:
     return None
 
 
-class Deflate(_PerMessageDeflate):
+class Deflate:
     """Both directions of one connection, as they were agreed on; `largest` is that of a message, in bytes."""
 
     def __init__(self, agreed: str, largest: int) -> None:
@@ -93,9 +91,8 @@ class Deflate(_PerMessageDeflate):
     def _start_anew(self) -> None:
         self._at_once = 0
 
-    def encode_frame(self, _kind: Any, message: Any, fin: bool) -> bytes:
+    def encode_frame(self, data: bytes, *, fin: bool) -> bytes:
         """Return a frame's contents, compressed."""
-        data = message.encode() if isinstance(message, str) else message
         compressed = self._deflator.compress(data) + self._deflator.flush(zlib.Z_SYNC_FLUSH)
         if not fin:
             return compressed

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 # Seconds between two looks at what changes too often to be told each time.
 INTERVAL = 1.0
 # Of so many messages, one is timed: all would cost more than it is worth.
-SAMPLED_ONE_IN = 16
+SAMPLED_ONE_IN = 64
 
 _FINE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import cast
 
 import picows
-from picows.websockets import ConnectionClosed, Request, Response, Server, ServerConnection
+from picows.websockets import ConnectionClosed, Request, Response
 
 from wss.address import AddressLimits, believed_address, is_trusted
 from wss.app import Handler
@@ -20,15 +20,18 @@ from wss.handshake import Handshake, Refusal, refusal
 from wss.keepalive import Keepalive
 from wss.listener import Listener
 from wss.metrics import Metrics
+from wss.sending import Turn
 from wss.settings import Settings
 
 log = logging.getLogger("wss.server")
-# picows reports every accept and every broken frame, and once more what a handler raises.
+# picows reports every accept and every broken frame.
 _picows_log = logging.getLogger("wss.picows")
 _picows_log.setLevel(logging.CRITICAL)
 
 # Bytes: what is longer, picows would not answer but drop.
 _LONGEST_HEAD = 16 * 1024 - 1
+# Bytes that each connection has for what it receives, to begin with: picows doubles it where that is too little.
+_READ_BUFFER = 4096
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 
@@ -40,7 +43,9 @@ class WebSocketServer:
         self._settings = settings
         self._metrics = metrics
         self._handshake = Handshake(settings)
-        self._sessions = Server(_guarded(handler), logger=_picows_log)
+        self._handler = handler
+        self._handling: dict[Connection, asyncio.Task[None]] = {}
+        self._turn = Turn()
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         # RFC 6797; behind a proxy, that says it.
@@ -58,6 +63,7 @@ class WebSocketServer:
             enable_auto_ping=False,
             enable_auto_pong=False,
             max_frame_size=self._settings.max_message,
+            read_buffer_init_size=_READ_BUFFER,
             logger_name=_picows_log,
             use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
             sock=sock,
@@ -72,8 +78,7 @@ class WebSocketServer:
     @property
     def connections(self) -> list[Connection]:
         """The open websockets, the oldest first."""
-        sessions = cast(dict[Connection, object], self._sessions.handlers)
-        return [connection for connection in sessions if connection.is_open]
+        return [connection for connection in self._handling if connection.is_open]
 
     async def hand_over(self) -> None:
         """Stop accepting, as another process does, and let those in that are on their way."""
@@ -87,14 +92,13 @@ class WebSocketServer:
         """
         self._draining = True
         self._listener.close()
-        await asyncio.sleep(0)  # those that were opened at this very moment have their handlers then
         try:
             async with asyncio.timeout(patience):
                 await self._close_all(code, reason)
-                if handlers := list(self._sessions.handlers.values()):
+                if handlers := list(self._handling.values()):
                     await asyncio.wait(handlers)
         except TimeoutError:
-            log.warning("%d handlers did not end within %.0f s: cut", len(self._sessions.handlers), patience)
+            log.warning("%d handlers did not end within %.0f s: cut", len(self._handling), patience)
         finally:
             self._pinging.cancel()
 
@@ -123,7 +127,7 @@ class WebSocketServer:
         arrived = arrival.get()
         arrived.decided = True
         request = Request.from_picows(upgrade)
-        full = len(self._sessions.handlers) >= self._settings.max_connections
+        full = len(self._handling) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
         client = believed_address(arrived.peer, request.headers, self._settings.trusted_proxies)
         presented = verified(arrived.certificate)
@@ -138,17 +142,17 @@ class WebSocketServer:
         agreed = self._handshake.agree(request) | self._in_every_answer
         response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed))
         connection = Connection(
-            self._sessions,
             self._settings,
             self._metrics,
             self._address_limits,
+            self._turn,
             request,
             response,
             client=client,
             certificate=presented,
             accepted=arrived.time,
+            opened=self._start,
         )
-        self._keepalive.watch(connection)
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
 
     def _check_certificate(self, presented: ClientCertificate | None) -> Refusal | None:
@@ -166,16 +170,23 @@ class WebSocketServer:
             return refusal("address", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "1"})
         return None
 
+    def _start(self, connection: Connection) -> None:
+        self._keepalive.watch(connection)
+        self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
 
-def _guarded(handler: Handler) -> Handler:
-    async def handle(connection: ServerConnection) -> None:
+    async def _handle(self, connection: Connection) -> None:
         try:
-            await handler(connection)
+            await connection.close(await self._close_code_of(connection))
+        finally:
+            del self._handling[connection]
+
+    async def _close_code_of(self, connection: Connection) -> int:
+        """Run the handler, and return how to close after it."""
+        try:
+            await self._handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
         except Exception:
-            path = cast(Connection, connection).path
-            log.exception("the handler failed on %s: closing its connection with 1011", path)
-            raise
-
-    return handle
+            log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
+            return 1011
+        return 1000

@@ -22,16 +22,16 @@ def metrics(server: Server) -> dict[str, float]:
 def test_they_count_what_happens(start: Start, connect: Connect) -> None:
     server = start(APP="apps.echo:handler")
     ws = connect(server)
-    for message in ["tom"] * 31 + ["é"]:
+    for message in ["tom"] * 127 + ["é"]:
         ws.send(message)
         ws.recv()
     with pytest.raises(websocket.WebSocketBadStatusException):
         websocket.create_connection(f"ws://localhost:{server.port}/nowhere", timeout=TIMEOUT)
-    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 32, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 128, TIMEOUT, "the count")
     seen = metrics(server)
-    assert seen['wss_messages_total{direction="in"}'] == 32
-    assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 31 * 3 + 2
-    assert 1 <= seen["wss_message_seconds_count"] <= 2  # one of 16, and of the last one the end is not seen
+    assert seen['wss_messages_total{direction="in"}'] == 128
+    assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 127 * 3 + 2
+    assert 1 <= seen["wss_message_seconds_count"] <= 2  # one of 64, and of the last one the end is not seen
     assert seen["wss_handshake_seconds_count"] == seen["wss_connections_opened_total"] == 1
     assert seen["wss_connections_open"] == 1
     assert seen['wss_connections_refused_total{reason="path"}'] == 1

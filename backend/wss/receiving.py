@@ -1,0 +1,240 @@
+"""Messages from a client: frames put together, held against RFC 6455 and the limits, until the handler takes them.
+
+picows' core hands over frames one by one (opcode, length, mask and close frame are checked then); all that concerns
+more than one frame is here.
+"""
+
+import asyncio
+import codecs
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, NamedTuple
+
+from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
+from picows.websockets import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+
+from wss.deflate import Deflate
+from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
+from wss.settings import Settings
+
+# Messages, or fragments of one, that may wait for the handler; then nothing more is read from the client.
+MOST_WAITING = 16
+# With so few, reading goes on.
+FEW_WAITING = 4
+
+CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
+_UTF_8 = codecs.getincrementaldecoder("utf-8")
+
+
+class _Fragment(NamedTuple):
+    """A part of a message that came in more than one frame; `fin`: the last one."""
+
+    data: str | bytes
+    fin: bool
+
+
+class Receiving(WSListener):
+    """The half of a connection that receives."""
+
+    ws_transport: WSTransport
+    closed: ConnectionClosed | None
+    """How it ended, if it has."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, deflate: Deflate | None, phase: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.traffic = Traffic()
+        self.closed = None
+        self._metrics = metrics
+        self._deflate = deflate
+        self._max_message = settings.max_message
+        self._max_fragments = settings.max_fragments
+        self._waiting: deque[str | bytes | _Fragment] = deque()
+        self._asked: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
+        self._asking = False
+        self._reading = True
+        self._looking = False  # whether to go on reading: at the next turn of the loop
+        self._ending = False  # nothing that the client sends counts any more
+        # Of a message in several frames, or a compressed one:
+        self._under_way = False
+        self._utf_8: codecs.IncrementalDecoder | None = None
+        self._size = self._fragments = 0
+        self._whole = deflate is None  # whether a frame can be a message as it is
+        # One in so many messages is timed, from its arrival until the handler has done with it.
+        self._next_timed = phase
+        self._timed_since = 0.0
+
+    def receive(self, kind: int, frame: WSFrame) -> None:
+        """Take in a frame of a message; raises WSProtocolError where the client must not send it."""
+        if self._whole and frame.fin and kind and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            message: str | bytes | _Fragment
+            try:
+                message = frame.get_payload_as_utf8_text() if kind == TEXT else frame.get_payload_as_bytes()
+            except UnicodeDecodeError:
+                raise self.violation(WSCloseCode.INVALID_TEXT, "this is no UTF-8") from None
+        else:
+            message = self._assemble(kind, frame)
+        traffic = self.traffic
+        traffic.bytes_in += frame.payload_size
+        if frame.fin:
+            traffic.messages_in += 1
+            if traffic.messages_in == self._next_timed:
+                self._timed_since = time.monotonic()
+        waiting = self._waiting
+        waiting.append(message)
+        if self._asked is not None:
+            if not self._asked.done():
+                self._asked.set_result(None)
+            self._asked = None
+        elif len(waiting) >= MOST_WAITING and self._reading and not self._looking:
+            # A handler that keeps up takes them all in this turn of the loop, or in the next.
+            self._looking = True
+            self._loop.call_soon(self._stop_reading)
+
+    def _assemble(self, kind: int, frame: WSFrame) -> str | bytes | _Fragment:
+        # RFC 6455 section 5.2: no extension of ours gives the bits a meaning, but RSV1 on a compressed message.
+        if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self._deflate):
+            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+        if (kind == CONTINUATION) != self._under_way:
+            what = "a message within a message" if self._under_way else "a continuation of nothing"
+            raise self.violation(WSCloseCode.PROTOCOL_ERROR, what)
+        if kind != CONTINUATION:
+            self._utf_8 = _UTF_8() if kind == TEXT else None
+            self._size = self._fragments = 0
+        try:
+            if self._deflate:
+                payload = self._deflate.decode_frame(frame, self._max_message - self._size)
+            else:
+                payload = frame.get_payload_as_bytes()
+            # In each frame, so that what is no UTF-8 is known as early as it can be.
+            data = self._utf_8.decode(payload, bool(frame.fin)) if self._utf_8 else payload
+        except UnicodeDecodeError:
+            raise self.violation(WSCloseCode.INVALID_TEXT, "this is no UTF-8") from None
+        except WSProtocolError as error:
+            raise self.violation(error.code, error.args[1]) from error
+        self._size += len(payload)
+        if self._size > self._max_message:
+            raise self.violation(WSCloseCode.MESSAGE_TOO_BIG, "message too big")
+        # Empty ones too: their number alone can fill the memory.
+        self._fragments += not frame.fin
+        if self._fragments > self._max_fragments:
+            raise self.violation(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._max_fragments} fragments")
+        self._under_way = not frame.fin
+        self._whole = not self._under_way and not self._deflate
+        return data if kind != CONTINUATION and frame.fin else _Fragment(data, bool(frame.fin))
+
+    def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
+        """Return what is to be raised, for picows to close with."""
+        self._ending = True
+        return WSProtocolError(code, what)
+
+    def _stop_reading(self) -> None:
+        self._looking = False
+        if len(self._waiting) >= MOST_WAITING and self.closed is None:
+            self._reading = False
+            self.ws_transport.underlying_transport.pause_reading()
+
+    def _go_on_reading(self) -> None:
+        if len(self._waiting) <= FEW_WAITING and self.closed is None:
+            self._reading = True
+            self.ws_transport.underlying_transport.resume_reading()
+
+    def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, str | bytes]:
+        """Return the next message; `decode`: as text or as bytes, whatever it was sent as.
+
+        Raises ConnectionClosed when there will be none any more.
+        """
+        return self._next(decode)
+
+    def __aiter__(self) -> "Receiving":
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
+        return self._next(None, at_end=StopAsyncIteration())
+
+    # One coroutine and no more for each message: it is what a message costs.
+    async def _next(self, decode: bool | None, at_end: Exception | None = None) -> str | bytes:
+        waiting = self._waiting
+        if self._timed_since and self.traffic.messages_in - len(waiting) >= self._next_timed:
+            self._stop_timing()
+        if not waiting or self._asking:
+            await self._until_one_waits(at_end)
+        message = waiting.popleft()
+        if not self._reading:
+            self._go_on_reading()
+        if isinstance(message, _Fragment):
+            message = await self._rest_of(message)
+        return message if decode is None else await self._decoded(message, decode)
+
+    def _stop_timing(self) -> None:
+        # Whoever asks for the next message has done with the one before. Fragments count as messages: it is a sample.
+        self._metrics.handled(time.monotonic() - self._timed_since)
+        self._timed_since = 0.0
+        self._next_timed = self.traffic.messages_in + SAMPLED_ONE_IN
+
+    async def _until_one_waits(self, at_end: Exception | None = None) -> None:
+        if self._asking:
+            raise ConcurrencyError("another task waits for a message already")
+        self._asking = True
+        try:
+            while not self._waiting:
+                if self.closed:
+                    raise at_end if at_end and isinstance(self.closed, ConnectionClosedOK) else self.closed
+                self._asked = self._loop.create_future()
+                await self._asked
+        finally:
+            self._asking = False
+
+    async def _rest_of(self, first: _Fragment) -> str | bytes:
+        fragments = [first]
+        try:
+            while not fragments[-1].fin:
+                if not self._waiting:
+                    await self._until_one_waits()
+                fragment = self._waiting.popleft()
+                assert isinstance(fragment, _Fragment)
+                fragments.append(fragment)
+                if not self._reading:
+                    self._go_on_reading()
+        except asyncio.CancelledError:
+            self._waiting.extendleft(reversed(fragments))
+            raise
+        empty: Any = "" if isinstance(first.data, str) else b""
+        whole: str | bytes = empty.join(fragment.data for fragment in fragments)
+        return whole
+
+    async def _decoded(self, message: str | bytes, decode: bool) -> str | bytes:
+        if isinstance(message, str):
+            return message if decode else message.encode()
+        if not decode:
+            return message
+        try:
+            return message.decode()
+        except UnicodeDecodeError as error:
+            self.ws_transport.send_close(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
+            self.ws_transport.disconnect(graceful=False)
+            await self.wait_closed()
+            assert self.closed
+            raise self.closed from error
+
+    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[str | bytes]:
+        """Yield the next message in the fragments in which it comes; it has to be read to its end."""
+        fin = False
+        while not fin:
+            if not self._waiting or self._asking:
+                await self._until_one_waits()
+            fragment = self._waiting.popleft()
+            if not self._reading:
+                self._go_on_reading()
+            data, fin = fragment if isinstance(fragment, _Fragment) else (fragment, True)
+            yield data if decode is None else await self._decoded(data, decode)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended."""
+        await self.ws_transport.wait_disconnected()
+
+    def end_receiving(self, closed: ConnectionClosed) -> None:
+        """Wake the handler: nothing will come any more."""
+        self.closed = closed
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)

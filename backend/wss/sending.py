@@ -1,0 +1,251 @@
+"""Messages to a client: framed, written together where several come at once, and waited for where it is slow."""
+
+import asyncio
+import logging
+import struct
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from picows import WSCloseCode, WSProtocolError
+
+from wss.receiving import BINARY, CONTINUATION, TEXT, Receiving
+from wss.settings import Settings
+
+log = logging.getLogger("wss.connection")
+
+# A broadcast waits for nobody: so many times WRITE_LIMIT may pile up for one client before it is cut.
+MOST_WRITE_LIMITS = 64
+
+# The first byte of a frame (RFC 6455 section 5.2).
+_FIN, _COMPRESSED = 0x80, 0x40
+_MEDIUM_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
+
+# What waits to be written together: at most so many bytes (one TLS record has 16 KiB), and for so many seconds where a
+# handler takes long for each message.
+TOGETHER = 16 * 1024
+PATIENCE = 0.001
+# More is not copied to stand behind its head.
+_LARGE = 64 * 1024
+
+
+def _head(first: int, size: int) -> bytes:
+    """Return first byte and length (RFC 6455 section 5.2); a server does not mask."""
+    if size < 126:
+        return bytes((first, size))
+    if size < 1 << 16:
+        return _MEDIUM_HEAD(first, 126, size)
+    return _LONG_HEAD(first, 127, size)
+
+
+# Those of most messages, ready made.
+_SMALL = 1024
+_HEADS = {_FIN | kind: [_head(_FIN | kind, size) for size in range(_SMALL)] for kind in (TEXT, BINARY)}
+
+
+class Turn:
+    """The connections that have something to write at the next turn of the loop: one timer for all of them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connections: list[Sending] = []
+
+    def add(self, connection: "Sending") -> None:
+        if not self._connections:
+            self._loop.call_soon(self._end)
+        self._connections.append(connection)
+
+    def _end(self) -> None:
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.flush()
+
+
+class Sending(Receiving):
+    """The half of a connection that sends; the other half is its base, as what waits there tells when to write."""
+
+    def __init__(self, settings: Settings, turn: Turn, client: str, *receiving: Any) -> None:
+        super().__init__(settings, *receiving)
+        self.client = client
+        self._turn = turn
+        self._write_limit = settings.write_limit
+        self._patience = settings.slow_reader_timeout
+        self._deadline: asyncio.TimerHandle | None = None
+        self._together: list[bytes] = []
+        self._together_size = 0
+        self._together_since = 0.0
+        # What a sender has to wait for, if anything: that the client reads; that a message in fragments is through.
+        self._read_on: asyncio.Event | None = None
+        self._through: asyncio.Event | None = None
+        self._held: list[str | bytes] = []  # broadcast until then
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed is None and not self._ending and not self.ws_transport.is_close_frame_sent
+
+    def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
+        self.flush()  # before picows' close frame
+        return super().violation(code, what)
+
+    async def send(self, message: Any, text: bool | None = None) -> None:
+        """Send a message: a str as text, bytes as binary, an iterable of them in fragments; `text` overrules the type.
+
+        Waits while the client does not read. Raises ConnectionClosed where the connection has ended.
+        """
+        if self._read_on or self._through or self.closed or self.ws_transport.is_close_frame_sent:
+            await self._until_writable()
+        if isinstance(message, str):
+            self._write_message(BINARY if text is False else TEXT, message.encode(), bool(self._waiting))
+        elif isinstance(message, (bytes, bytearray, memoryview)):
+            self._write_message(TEXT if text else BINARY, bytes(message), bool(self._waiting))
+        elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
+            await self._send_fragments(message, text)
+        else:
+            raise TypeError(f"a message is text or bytes, or an iterable of them, not {type(message).__name__}")
+        if self._read_on:
+            await self._until_read()
+
+    def push(self, message: str | bytes) -> None:
+        """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
+        if not self.is_open:
+            return
+        if self.unread + sum(map(len, self._held)) > MOST_WRITE_LIMITS * self._write_limit:
+            self.cut(f"has {MOST_WRITE_LIMITS * self._write_limit} bytes unread")
+        elif self._through:
+            self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
+        elif isinstance(message, str):
+            self._write_message(TEXT, message.encode(), True)
+        else:
+            self._write_message(BINARY, message, True)
+
+    def _write_message(self, kind: int, payload: bytes, more: bool) -> None:
+        traffic = self.traffic
+        traffic.messages_out += 1
+        traffic.bytes_out += len(payload)
+        if self._deflate:
+            self._write(_FIN | _COMPRESSED | kind, self._deflate.encode_frame(payload, fin=True), more)
+        else:
+            self._write(_FIN | kind, payload, more)
+
+    def _write(self, first: int, payload: bytes, more: bool) -> None:
+        """Write a frame: now, or where there is `more` to come, together with that."""
+        size = len(payload)
+        if size < _SMALL and first in _HEADS:
+            frame = _HEADS[first][size] + payload
+        elif size <= _LARGE:
+            frame = _head(first, size) + payload
+        else:
+            self.flush()
+            self.ws_transport.underlying_transport.writelines([_head(first, size), payload])
+            return
+        if self._together:
+            self._together.append(frame)
+            self._together_size += size
+            if not more or self._together_size > TOGETHER or time.monotonic() > self._together_since + PATIENCE:
+                self.flush()
+        elif more and size <= TOGETHER:
+            self._together.append(frame)
+            self._together_size = size
+            self._together_since = time.monotonic()
+            self._turn.add(self)
+        else:
+            self.ws_transport.underlying_transport.write(frame)
+
+    def flush(self) -> None:
+        """Write what waits for more: before anything else goes out, and at the end of the turn."""
+        if self._together:
+            together, self._together = self._together, []
+            self._together_size = 0
+            if self.closed is None and not self.ws_transport.is_close_frame_sent:
+                self.ws_transport.underlying_transport.write(b"".join(together))
+
+    async def _send_fragments(self, fragments: Any, text: bool | None) -> None:
+        self._through = asyncio.Event()
+        kind = None
+        try:
+            async for fragment in _each(fragments):
+                data = fragment.encode() if isinstance(fragment, str) else bytes(fragment)
+                if kind is None:
+                    first_type = type(fragment)
+                    as_text = isinstance(fragment, str) if text is None else text
+                    kind = TEXT if as_text else BINARY
+                    self.traffic.messages_out += 1
+                    self._write_fragment(kind, data)
+                elif isinstance(fragment, str) != issubclass(first_type, str):
+                    raise TypeError("the fragments of a message are all text, or all bytes")
+                else:
+                    self._write_fragment(CONTINUATION, data)
+                if self._read_on or not self.is_open:
+                    await self._until_read()
+            if kind is not None:
+                self._write_fragment(CONTINUATION, b"", fin=True)
+        except BaseException:
+            # What has begun cannot be taken back, and nothing else can be sent within it.
+            if kind is not None and self.is_open:
+                self.fail(WSCloseCode.INTERNAL_ERROR, "a message broke off")
+            raise
+        finally:
+            through, self._through = self._through, None
+            through.set()
+            held, self._held = self._held, []
+            for message in held:
+                self.push(message)
+
+    def _write_fragment(self, kind: int, data: bytes, *, fin: bool = False) -> None:
+        self.traffic.bytes_out += len(data)
+        first = kind | (_FIN if fin else 0)
+        if self._deflate:
+            first |= _COMPRESSED if kind != CONTINUATION else 0
+            data = self._deflate.encode_frame(data, fin=fin)
+        self._write(first, data, False)
+
+    async def _until_writable(self) -> None:
+        while self._through:
+            await self._through.wait()
+        await self._until_read()
+
+    async def _until_read(self) -> None:
+        while self._read_on:
+            await self._read_on.wait()
+        if not self.is_open:
+            await self.wait_closed()
+            assert self.closed
+            raise self.closed
+
+    def pause_writing(self) -> None:
+        self._read_on = self._read_on or asyncio.Event()
+        if not self._deadline:
+            self._deadline = self._loop.call_later(self._patience, self.cut, "stopped reading")
+
+    def resume_writing(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._read_on:
+            read_on, self._read_on = self._read_on, None
+            read_on.set()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the client to read them."""
+        return int(self.ws_transport.underlying_transport.get_write_buffer_size()) + self._together_size
+
+    def fail(self, code: WSCloseCode, reason: str) -> None:
+        """Send a close frame and hang up, without waiting for the client's."""
+        self.flush()
+        self.ws_transport.send_close(code, reason)
+        self.ws_transport.disconnect(graceful=False)
+
+    def cut(self, why: str) -> None:
+        """Drop the connection without a close frame, which the client would not read."""
+        log.warning("%s %s: its connection is cut", self.client, why)
+        self.ws_transport.disconnect(graceful=False)
+
+
+async def _each(fragments: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(fragments, AsyncIterable):
+        async for fragment in fragments:
+            yield fragment
+    else:
+        for fragment in fragments:
+            yield fragment
