@@ -7,38 +7,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.subject import IMAGE, Running, place_of
+from bench.subject import IMAGE, NAME, Running
+
+Seen = dict[str, float]
 
 
 class Load:
     """A load generator in the network namespace of one subject; it takes one task after another."""
 
     def __init__(self, running: Running, process: "subprocess.Popen[str]") -> None:
-        self._running = running
+        self.running = running
         self._process = process
-        self._place = place_of(running.subject)
+        subject = running.subject
+        self._place = f"port={subject.port} name={NAME}{' ca=/tls/ca.pem' if subject.tls else ''}"
+        self._path = " path=/wss" if subject.speaks_websocket else ""
 
-    def measure(self, **task: Any) -> dict[str, float]:
-        """Return what the generator counted, and `cpu`: seconds of the subject between its start and its end."""
-        self._begin(task)
-        before = self._running.cpu()
-        self._expect("end")
-        used = self._running.cpu() - before
-        return {**self._result(), "cpu": used}
+    def measure(self, workload: str, *, query: str = "", **numbers: float) -> Seen:
+        """Return what the generator counted, and the subject's seconds of CPU meanwhile: `cpu`, `front`."""
+        self._begin(workload, query, **numbers)
+        return self._watch()
 
-    def hold(self, connections: int) -> float:
-        """Return the bytes of memory of the subject for each of so many idle connections."""
-        before = self._running.memory()
-        self._begin({"workload": "idle", "connections": connections})
-        grown = self._running.memory() - before
-        self._say("")
-        self._expect("end")
-        self._result()
-        return grown / connections
+    def grow(self, steps: tuple[int, ...], **numbers: float) -> Iterator[tuple[int, Seen]]:
+        """Open more and more connections; yield at each step what is `paced` over them, and their `memory` in bytes."""
+        empty = self.running.memory()
+        self._begin("grow", "", connections=max(steps), steps=",".join(map(str, steps)), **numbers)
+        for step in steps:
+            self._expect("idle")
+            memory = self.running.memory() - empty
+            self._say("go on")
+            yield step, {**self._watch(), "memory": memory}
 
-    def _begin(self, task: dict[str, Any]) -> None:
-        self._say(json.dumps({**task, "place": self._place}))
+    def _begin(self, workload: str, query: str, **fields: Any) -> None:
+        named = " ".join(f"{name}={value}" for name, value in fields.items())
+        self._say(f"{workload} {self._place}{self._path}{query} {named}")
+
+    def _watch(self) -> Seen:
         self._expect("start")
+        before = self.running.cpu()
+        self._expect("end")
+        used = [after - was for was, after in zip(before, self.running.cpu(), strict=True)]
+        seen: Seen = json.loads(self._read())
+        return {**seen, "cpu": sum(used), "front": used[0]}
 
     def _say(self, line: str) -> None:
         assert self._process.stdin
@@ -49,22 +58,18 @@ class Load:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the load generator of {self._running.subject.name} ended with {self._process.wait()}")
+            raise RuntimeError(f"the load generator of {self.running.subject.name} ended with {self._process.wait()}")
         return line.strip()
 
     def _expect(self, word: str) -> None:
         line = self._read()
         assert line == word, line
 
-    def _result(self) -> dict[str, float]:
-        result: dict[str, float] = json.loads(self._read())
-        return result
-
 
 @contextmanager
 def loading(running: Running, certs: Path) -> Iterator[Load]:
     command = ["docker", "run", "--rm", "--interactive", f"--network=container:{running.front}"]
-    command += [f"--volume={certs}:/tls:ro", "--ulimit=nofile=20000:20000", IMAGE, "python3", "load.py"]
+    command += [f"--volume={certs}:/tls:ro", "--ulimit=nofile=20000:20000", IMAGE, "load"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Load(running, process)

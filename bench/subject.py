@@ -20,58 +20,91 @@ PORT = 9000
 
 @dataclass(frozen=True)
 class Subject:
-    """A server that can be measured. Exactly one of `profile` and `command` is given, or neither: the backend alone."""
+    """A server that can be measured: of the stack, with a `profile` or the backend alone, or a `command` of the image.
+
+    With both it is a bare proxy: the command in the profile's image, before the backend of its stack.
+    """
 
     name: str
     tls: bool
+    workloads: frozenset[str]
     profile: str = ""
     command: tuple[str, ...] = ()
     speaks_websocket: bool = True
-    settings: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+    replicas: int = 1
+
+    @property
+    def is_bare(self) -> bool:
+        return bool(self.profile and self.command)
 
     @property
     def port(self) -> int:
-        if self.command:
-            return PORT
-        return 443 if self.profile in ("nginx", "apache") else 8282
+        if self.profile in ("nginx", "apache"):
+            return 443
+        return PORT if self.command else 8282
+
+    @property
+    def processes(self) -> int:
+        """How many of ours echo."""
+        return self.workers * self.replicas
+
+    @property
+    def project(self) -> str:
+        """Of Compose."""
+        return f"{PROJECT}-{self.name.replace(' ', '-')}"
 
 
-WITH_TLS = ("tls",)
+EVERY = frozenset({"echo", "latency", "handshakes", "fan", "grow"})
+OURS = EVERY | {"rates"}
+TLS = ("tls",)
 UVICORN = ("uvicorn", "echo_uvicorn:app", "--host", "0.0.0.0", "--port", str(PORT), "--log-level", "warning")  # noqa: S104
 UVICORN_TLS = ("--ssl-certfile", "/tls/server.pem", "--ssl-keyfile", "/tls/server.key")
+RAW = ("python3", "echo_raw.py")
+CORE = ("python", "echo_picows.py")
+WEBSOCKETS = ("python", "echo_websockets.py")
+NODE = ("node", "echo_ws.mjs")
+BARE_NGINX = ("nginx", "-c", "/bare/nginx.conf", "-g", "daemon off;")
+BARE_APACHE = ("apache2", "-D", "FOREGROUND", "-f", "/bare/httpd.conf")
 
 SUBJECTS = (
-    Subject("floor ws", False, command=("python3", "echo_raw.py"), speaks_websocket=False),
-    Subject("backend ws", False),
-    Subject("websockets ws", False, command=("python", "echo_websockets.py")),
-    Subject("uvicorn ws", False, command=UVICORN),
-    Subject("Node ws ws", False, command=("node", "echo_ws.mjs")),
-    Subject("floor wss", True, command=("python3", "echo_raw.py", *WITH_TLS), speaks_websocket=False),
-    Subject("direct wss", True, profile="direct"),
-    Subject("nginx wss", True, profile="nginx"),
-    Subject("apache wss", True, profile="apache"),
-    Subject("websockets wss", True, command=("python", "echo_websockets.py", *WITH_TLS)),
-    Subject("uvicorn wss", True, command=(*UVICORN, *UVICORN_TLS)),
-    Subject("Node ws wss", True, command=("node", "echo_ws.mjs", *WITH_TLS)),
+    Subject("floor ws", False, frozenset({"echo", "latency"}), command=RAW, speaks_websocket=False),
+    Subject("picows core ws", False, frozenset({"core"}), command=CORE),
+    Subject("backend ws", False, OURS | {"core"}),
+    Subject("websockets ws", False, EVERY, command=WEBSOCKETS),
+    Subject("uvicorn ws", False, EVERY, command=UVICORN),
+    Subject("Node ws ws", False, EVERY, command=NODE),
+    Subject("floor wss", True, frozenset({"echo", "latency"}), command=(*RAW, *TLS), speaks_websocket=False),
+    Subject("picows core wss", True, frozenset({"core"}), command=(*CORE, *TLS)),
+    Subject("direct wss", True, OURS | {"core", "scale"}, profile="direct"),
+    Subject("nginx wss", True, OURS | {"proxy", "scale"}, profile="nginx"),
+    Subject("apache wss", True, OURS | {"proxy"}, profile="apache"),
+    Subject("websockets wss", True, EVERY, command=(*WEBSOCKETS, *TLS)),
+    Subject("uvicorn wss", True, EVERY, command=(*UVICORN, *UVICORN_TLS)),
+    Subject("Node ws wss", True, EVERY, command=(*NODE, *TLS)),
+    Subject("bare nginx wss", True, frozenset({"proxy"}), profile="nginx", command=BARE_NGINX),
+    Subject("bare apache wss", True, frozenset({"proxy"}), profile="apache", command=BARE_APACHE),
+    Subject("direct with 2 workers wss", True, frozenset({"scale"}), profile="direct", workers=2),
+    Subject("nginx with 2 replicas wss", True, frozenset({"scale"}), profile="nginx", replicas=2),
 )
 
 
+@dataclass
 class Running:
     """A subject that is up: its containers, the first of which is what clients connect to."""
 
-    def __init__(self, engine: docker.DockerClient, subject: Subject, containers: list[str]) -> None:
-        self.subject = subject
-        self._engine = engine
-        self._containers = containers
+    engine: docker.DockerClient
+    subject: Subject
+    containers: list[str]
+    front: str = field(init=False)
+    """The first one's id."""
 
-    @property
-    def front(self) -> str:
-        """The container's id."""
-        return self._containers[0]
+    def __post_init__(self) -> None:
+        self.front = self.containers[0]
 
-    def cpu(self) -> float:
-        """Return the seconds of CPU that all containers have used, by their cgroups."""
-        return sum(float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) for stats in self._stats()) / 1e9
+    def cpu(self) -> list[float]:
+        """Return the seconds of CPU that each container has used, by its cgroup."""
+        return [float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9 for stats in self._stats()]
 
     def memory(self) -> int:
         """Return the bytes that the processes of all containers have for themselves, by their cgroups."""
@@ -79,8 +112,15 @@ class Running:
         # cgroup v2 says anon, v1 says rss; what the kernel has for sockets is in neither.
         return sum(int(one.get("anon", one.get("rss", 0))) for one in figures)
 
+    def allow(self, cores: float) -> None:
+        """Let each of our echoing processes have so many cores; 0: as many as there are."""
+        backends = self.containers[-self.subject.replicas :]
+        for name in backends:
+            share = int(cores * self.subject.workers * 100_000) or -1
+            self.engine.api.update_container(name, cpu_period=100_000, cpu_quota=share)
+
     def _stats(self) -> list[dict[str, Any]]:
-        return [self._engine.api.stats(name, stream=False, one_shot=True) for name in self._containers]
+        return [self.engine.api.stats(name, stream=False, one_shot=True) for name in self.containers]
 
 
 def build() -> None:
@@ -95,56 +135,67 @@ def build() -> None:
 @contextmanager
 def running(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     """Start it, and remove it at the end."""
-    with _of_the_stack(engine, subject, certs) if not subject.command else _of_the_image(engine, subject, certs) as up:
+    start = _of_the_image if subject.command else _of_the_stack
+    with (_bare if subject.is_bare else start)(engine, subject, certs) as up:
         yield up
 
 
 @contextmanager
 def _of_the_image(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
+    with _container(engine, subject, certs, IMAGE) as name:
+        yield Running(engine, subject, [name])
+
+
+@contextmanager
+def _bare(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
+    stack = next(each for each in SUBJECTS if each.profile == subject.profile and not each.command)
+    options: dict[str, Any] = {"network": f"{stack.project}_inner", "tmpfs": {"/run": "uid=10001,gid=10001"}}
+    with _container(engine, subject, certs, f"{stack.project}-{stack.profile}", **options) as name:
+        yield Running(engine, subject, [name, *_containers(engine, stack, "backend")])
+
+
+@contextmanager
+def _container(engine: docker.DockerClient, subject: Subject, certs: Path, image: str, **options: Any) -> Iterator[str]:
+    mounts = {certs: "/tls", REPOSITORY / "bench" / "bare": "/bare"}
     container = engine.containers.run(
-        IMAGE,
+        image,
         list(subject.command),
         detach=True,
-        volumes={str(certs): {"bind": "/tls", "mode": "ro"}},
+        volumes={str(source): {"bind": target, "mode": "ro"} for source, target in mounts.items()},
         labels={"com.docker.compose.project": PROJECT},
+        **options,
     )
     try:
-        yield Running(engine, subject, [str(container.id)])
+        yield str(container.id)
     finally:
         container.remove(force=True)
 
 
 @contextmanager
 def _of_the_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
-    profile = subject.profile or "nginx"
-    compose = ["docker", "compose", f"--project-name={PROJECT}-{profile}", f"--profile={profile}"]
+    compose = ["docker", "compose", f"--project-name={subject.project}", f"--profile={subject.profile or 'nginx'}"]
     settings = {
-        "APP": "apps.echo:handler",
+        "COMPOSE_FILE": f"compose.yaml{os.pathsep}bench/compose.yaml",
+        "APP": "apps.bench:handler",
         "CERTS_DIR": str(certs),
         "DOMAIN": NAME,
         "HTTPS_PORT": "127.0.0.1:0",
         "DIRECT_PORT": "127.0.0.1:0",
         "MAX_MESSAGE": "2M",
-        **subject.settings,
+        "WORKERS": str(subject.workers),
     }
-    services = [] if subject.profile else ["backend"]
+    services = {"": ["backend"], "direct": ["direct"]}.get(subject.profile, [subject.profile, "backend"])
+    scale = [f"--scale=backend={subject.replicas}"] if "backend" in services else []
     try:
-        _run([*compose, "up", "--build", "--wait", *services], settings)
-        names = (
-            [subject.profile, "backend"] if subject.profile in ("nginx", "apache") else [subject.profile or "backend"]
-        )
-        found = [
-            str(container.id)
-            for name in names
-            for container in engine.containers.list(
-                filters={
-                    "label": [f"com.docker.compose.project={PROJECT}-{profile}", f"com.docker.compose.service={name}"]
-                }
-            )
-        ]
-        yield Running(engine, subject, found)
+        _run([*compose, "up", "--build", "--wait", *scale, *services], settings)
+        yield Running(engine, subject, [name for service in services for name in _containers(engine, subject, service)])
     finally:
         _run([*compose, "down", "--volumes", "--timeout", "1"], settings)
+
+
+def _containers(engine: docker.DockerClient, subject: Subject, service: str) -> list[str]:
+    labels = [f"com.docker.compose.project={subject.project}", f"com.docker.compose.service={service}"]
+    return [str(container.id) for container in engine.containers.list(filters={"label": labels})]
 
 
 def _run(command: list[str], settings: dict[str, str]) -> None:
@@ -160,9 +211,3 @@ def _run(command: list[str], settings: dict[str, str]) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
-
-
-def place_of(subject: Subject) -> dict[str, Any]:
-    """Return what the load generator has to know."""
-    path = "/wss" if subject.speaks_websocket else ""
-    return {"port": subject.port, "name": NAME, "ca": "/tls/ca.pem" if subject.tls else "", "path": path}

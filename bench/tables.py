@@ -1,78 +1,211 @@
 """Results as Markdown: medians, their spread, and how they relate to one subject of the same run."""
 
+from collections.abc import Iterable
 from statistics import median
-from typing import Any
+
+from bench.workloads import QUOTA, STEADY, Results, Row
 
 # To whom the others are compared.
-OURS = {False: "backend ws", True: "direct wss"}
-
-Results = dict[str, Any]
-
-
-def spread(values: list[float]) -> str:
-    """Return the median, and in brackets the lowest and the highest."""
-    return f"{median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+REFERENCES = {False: "backend ws", True: "direct wss"}
 
 
 def tables(results: Results) -> str:
-    parts = [f"Rounds: {results['rounds']}. Figures are medians (lowest-highest).", *_echo(results)]
-    parts += _handshakes(results)
-    parts += _memory(results)
-    return "\n\n".join(parts) + "\n"
+    sections = (_echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
+    intro = (
+        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds. Figures are medians"
+        " (lowest-highest); ratios are medians of those of each round. CPU is that of all containers of a subject."
+    )
+    return "\n\n".join([intro, *(part for section in sections for part in section(results))]) + "\n"
 
 
-def _echo(results: Results) -> list[str]:
-    parts = []
-    for shape in dict.fromkeys((row["payload"], row["window"], row["connections"]) for row in results["echo"]):
-        payload, window, connections = shape
-        rows = [row for row in results["echo"] if (row["payload"], row["window"], row["connections"]) == shape]
-        costs = {row["subject"]: median(row["microseconds"]) for row in rows}
-        lines = [
-            f"**Echo of {size(payload)}, {window} in flight on each of {connections} connections**",
-            "",
-            "| | µs of CPU per message | to ours | messages/s | generator's CPU | lost |",
-            "|---|---|---|---|---|---|",
-        ]
-        for row in rows:
-            name = row["subject"]
-            ratio = costs[name] / costs[OURS[name.endswith("wss")]] if OURS[name.endswith("wss")] in costs else 1
-            lines.append(
-                f"| {name} | {spread(row['microseconds'])} | {ratio:.2f} | {median(row['rate']):.0f}"
-                f" | {median(row['own_cpu']):.0%} | {row['lost']} |"
-            )
-        parts.append("\n".join(lines))
-    return parts
+def spread(values: list[float], digits: int = 1) -> str:
+    """Return the median, and in brackets the lowest and the highest."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def _handshakes(results: Results) -> list[str]:
+def ratio(values: list[float], reference: list[float]) -> float:
+    """Return the median of the ratios of values that were measured one after the other."""
+    return median(one / other for one, other in zip(values, reference, strict=True))
+
+
+def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = list(head)
+    lines = [f"**{title}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _shapes(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
+    shapes = dict.fromkeys((row["payload"], row["window"], row["connections"]) for row in rows)
+    for payload, window, connections in shapes:
+        title = f"{_size(payload)}, {window} in flight on each of {connections} connections"
+        alike = (payload, window, connections)
+        yield title, [row for row in rows if (row["payload"], row["window"], row["connections"]) == alike]
+
+
+def _to(rows: list[Row], row: Row, reference: str, what: str = "microseconds") -> str:
+    found = [each for each in rows if each["subject"] == reference]
+    return f"{ratio(row[what], found[0][what]):.2f}" if found else ""
+
+
+def _tls(row: Row) -> bool:
+    return str(row["subject"]).endswith("wss")
+
+
+def _echo(results: Results) -> Iterable[str]:
+    for title, rows in _shapes(results["echo"]):
+        yield table(
+            f"Echo of {title}",
+            ("", "µs of CPU per message", "to ours", "messages/s", "generator's CPU", "lost"),
+            (
+                (
+                    row["subject"],
+                    spread(row["microseconds"]),
+                    _to(rows, row, REFERENCES[_tls(row)]),
+                    f"{median(row['rate']):.0f}",
+                    f"{median(row['own_cpu']):.0%}",
+                    str(row["lost"]),
+                )
+                for row in rows
+            ),
+        )
+
+
+def _core(results: Results) -> Iterable[str]:
+    for title, rows in _shapes(results["core"]):
+        yield table(
+            f"A handler of ours and the bare core of picows: echo of {title}",
+            ("", "µs of CPU per message", "to the core"),
+            (
+                (
+                    row["subject"],
+                    spread(row["microseconds"]),
+                    _to(rows, row, f"picows core {'wss' if _tls(row) else 'ws'}"),
+                )
+                for row in rows
+            ),
+        )
+
+
+def _proxy(results: Results) -> Iterable[str]:
+    for title, rows in _shapes(results["proxy"]):
+        yield table(
+            f"A proxy of ours and a bare one, the proxy alone: echo of {title}",
+            ("", "µs of CPU per message", "to the bare one"),
+            (
+                (
+                    row["subject"],
+                    spread(row["front_microseconds"]),
+                    _to(rows, row, f"bare {row['subject']}", "front_microseconds"),
+                )
+                for row in rows
+            ),
+        )
+
+
+def _latency(results: Results) -> Iterable[str]:
+    rows = results["latency"]
+    if rows:
+        yield table(
+            "Latency of 128 B over 50 connections at half of saturation, and to the floor's",
+            ("", "messages/s", "p50, µs", "p99, µs", "p99.9, µs", "p50 to floor", "p99 to floor", "generator's CPU"),
+            (
+                (
+                    row["subject"],
+                    f"{median(row['rate']):.0f}",
+                    *(spread(row[name], 0) for name in ("p50", "p99", "p999")),
+                    *(_to(rows, row, f"floor {'wss' if _tls(row) else 'ws'}", name) for name in ("p50", "p99")),
+                    f"{median(row['own_cpu']):.0%}",
+                )
+                for row in rows
+            ),
+        )
+
+
+def _handshakes(results: Results) -> Iterable[str]:
     rows = results["handshakes"]
-    if not rows:
-        return []
-    lines = [
-        "**Handshakes: TCP, TLS 1.3, WebSocket, close**",
-        "",
-        "| | full, ms of CPU | resumed, ms of CPU |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {row['subject']} | {spread(row['full'])} | {spread(row['resumed'])} |" for row in rows]
-    return ["\n".join(lines)]
+    if rows:
+        yield table(
+            "Handshakes: TCP, TLS 1.3, WebSocket, close",
+            (
+                "",
+                "full, ms of CPU",
+                "to ours",
+                "resumed, ms of CPU",
+                "the front alone, full",
+                "per CPU-second, full",
+                "resumed",
+            ),
+            (
+                (
+                    row["subject"],
+                    spread(row["full"], 2),
+                    _to(rows, row, REFERENCES[True], "full"),
+                    spread(row["resumed"], 2),
+                    f"{median(row['full_front']):.2f}",
+                    *(f"{1000 / median(row[kind]):.0f}" for kind in ("full", "resumed")),
+                )
+                for row in rows
+            ),
+        )
 
 
-def _memory(results: Results) -> list[str]:
-    rows = results["memory"]
-    if not rows:
-        return []
-    counts = sorted({int(count) for row in rows for count in row["kilobytes"]})
-    lines = ["**KB of memory per idle connection**", "", "| | " + " | ".join(f"{count:,}" for count in counts) + " |"]
-    lines.append("|---" * (len(counts) + 1) + "|")
-    lines += [
-        f"| {row['subject']} | " + " | ".join(f"{row['kilobytes'][str(count)]:.0f}" for count in counts) + " |"
-        for row in rows
-    ]
-    return ["\n".join(lines)]
+def _fan(results: Results) -> Iterable[str]:
+    rows = results["fan"]
+    if rows:
+        yield table(
+            f"Fan-out: one message of 128 B to {rows[0]['members']} clients",
+            ("", "µs of CPU per client", "to ours", "generator's CPU"),
+            (
+                (
+                    row["subject"],
+                    spread(row["microseconds"]),
+                    _to(rows, row, REFERENCES[_tls(row)]),
+                    f"{median(row['own_cpu']):.0%}",
+                )
+                for row in rows
+            ),
+        )
 
 
-def size(count: int) -> str:
+def _grow(results: Results) -> Iterable[str]:
+    rows = results["grow"]
+    if rows:
+        counts = sorted({row["connections"] for row in rows})
+        found = {(row["subject"], row["connections"]): row for row in rows}
+        for title, name, digits in (
+            ("KB of memory per idle connection", "kilobytes", 0),
+            (f"Cores at {STEADY} messages/s over so many connections", "cores", 3),
+        ):
+            yield table(
+                title,
+                ("", *(f"{count:,}" for count in counts)),
+                (
+                    (subject, *(f"{found[subject, count][name]:.{digits}f}" for count in counts))
+                    for subject in dict.fromkeys(row["subject"] for row in rows)
+                ),
+            )
+
+
+def _scale(results: Results) -> Iterable[str]:
+    rows = results["scale"]
+    if rows:
+        yield table(
+            f"One process and two, each with {QUOTA} of a core",
+            ("", "processes", "messages/s", "to one", "generator's CPU"),
+            (
+                (
+                    row["subject"],
+                    str(row["processes"]),
+                    spread(row["rate"], 0),
+                    _to(rows, row, "direct wss" if row["subject"].startswith("direct") else "nginx wss", "rate"),
+                    f"{median(row['own_cpu']):.0%}",
+                )
+                for row in rows
+            ),
+        )
+
+
+def _size(count: int) -> str:
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
             return f"{count // unit} {name}"

@@ -1,15 +1,25 @@
-"""The echo of https://websockets.readthedocs.io/en/stable/, for production: with a stop, and TLS if it is asked for."""
+"""The echo of https://websockets.readthedocs.io/en/stable/, with TLS if it is asked for; `?all` fans out."""
 
 import asyncio
 import ssl
 import sys
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+everybody: set[ServerConnection] = set()
 
 
 async def echo(connection: ServerConnection) -> None:
-    async for message in connection:
-        await connection.send(message)
+    if connection.request is None or not connection.request.path.endswith("?all"):
+        async for message in connection:
+            await connection.send(message)
+        return
+    everybody.add(connection)
+    try:
+        async for message in connection:
+            broadcast(everybody, message)
+    finally:
+        everybody.discard(connection)
 
 
 async def main() -> None:

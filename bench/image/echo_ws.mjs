@@ -1,4 +1,4 @@
-// The echo of https://github.com/websockets/ws, on http or https.
+// The echo of https://github.com/websockets/ws, on http or https; `?all` fans out.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -8,8 +8,12 @@ const server = process.argv.includes("tls")
   ? createTlsServer({ cert: readFileSync("/tls/server.pem"), key: readFileSync("/tls/server.key") })
   : createServer();
 const sockets = new WebSocketServer({ server });
-sockets.on("connection", socket => {
+sockets.on("connection", (socket, request) => {
   socket.on("error", console.error);
-  socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
+  if (request.url.endsWith("?all")) {
+    socket.on("message", (data, binary) => sockets.clients.forEach(client => client.send(data, { binary })));
+  } else {
+    socket.on("message", (data, binary) => socket.send(data, { binary }));
+  }
 });
 server.listen(9000);

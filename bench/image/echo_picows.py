@@ -1,0 +1,24 @@
+"""An echo on the bare core of https://picows.readthedocs.io/: frames in, frames out, no messages, no limits."""
+
+import asyncio
+import ssl
+import sys
+
+from picows import WSFrame, WSListener, WSTransport, ws_create_server
+
+
+class Echo(WSListener):
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        transport.send(frame.msg_type, frame.get_payload_as_bytes())
+
+
+async def main() -> None:
+    context = None
+    if "tls" in sys.argv:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain("/tls/server.pem", "/tls/server.key")
+    server = await ws_create_server(lambda _: Echo(), "", 9000, ssl=context)
+    await server.serve_forever()
+
+
+asyncio.run(main())

@@ -1,0 +1,400 @@
+/* The load generator: one process, one epoll, no websocket library, because it must cost less than what it measures.
+ *
+ * Each line of standard input is a task: `echo port=443 name=wss.example ca=/tls/ca.pem path=/wss payload=128 …`. It
+ * answers with `start`, `end` and a line of JSON. It runs in the server's network namespace: nothing is between the two.
+ */
+#include "wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { EVENTS = 1024, PATIENCE = 30 /* seconds without any reply */ };
+
+struct task {
+    char workload[16];
+    struct place place;
+    size_t payload;
+    unsigned connections, window, resumed;
+    char *steps; /* numbers of connections, with commas between */
+    double seconds, rate;
+};
+
+static struct ring ring;
+static struct connection *clients;
+static unsigned count;
+static int events;
+
+static double *latencies;
+static size_t latency_count, latency_room;
+
+/* --- All connections -------------------------------------------------------------------------------------------- */
+
+static void keep_latency(double seconds)
+{
+    if (latency_count == latency_room) {
+        latency_room = latency_room ? 2 * latency_room : 1 << 16;
+        latencies = realloc(latencies, latency_room * sizeof *latencies);
+    }
+    latencies[latency_count++] = seconds;
+}
+
+static void watch(struct connection *c, int how)
+{
+    struct epoll_event event = {.events = EPOLLIN | (c->unsent_size ? EPOLLOUT : 0), .data.ptr = c};
+    epoll_ctl(events, how, c->socket, &event);
+}
+
+/* Takes in what comes within so many seconds; after each client's, `more` may send on. */
+static void turn(double patience, void (*more)(struct connection *))
+{
+    static struct epoll_event happened[EVENTS];
+    struct timespec timeout = {.tv_sec = patience, .tv_nsec = (patience - (long)patience) * 1e9};
+    int number = epoll_pwait2(events, happened, EVENTS, &timeout, NULL);
+    if (number < 0 && errno != EINTR)
+        fail("epoll: %s", strerror(errno));
+    if (number == 0 && patience == PATIENCE)
+        fail("nothing came for %d s", PATIENCE);
+    for (int i = 0; i < number; i++) {
+        struct connection *c = happened[i].data.ptr;
+        bool was_waiting = c->unsent_size;
+        if (was_waiting)
+            connection_flush(c);
+        if (happened[i].events & ~EPOLLOUT)
+            connection_receive(c, keep_latency);
+        if (more)
+            more(c);
+        if (was_waiting != (c->unsent_size > 0))
+            watch(c, EPOLL_CTL_MOD);
+    }
+}
+
+static void send_to(struct connection *c, unsigned messages)
+{
+    bool was_waiting = c->unsent_size;
+    connection_send(c, messages);
+    if (was_waiting != (c->unsent_size > 0))
+        watch(c, EPOLL_CTL_MOD);
+}
+
+static void open_up_to(const struct task *task, unsigned connections)
+{
+    for (; count < connections; count++) {
+        struct connection *c = &clients[count];
+        connection_open(c, &task->place, &ring, NULL);
+        connection_set_nonblocking(c);
+        watch(c, EPOLL_CTL_ADD);
+        if (count % 100 == 99)
+            turn(0, NULL); /* the pings to those that are open already */
+    }
+}
+
+static void prepare(const struct task *task)
+{
+    ring = make_ring(task->payload, task->place.path);
+    events = epoll_create1(0);
+    clients = calloc(task->connections, sizeof *clients);
+    count = 0;
+}
+
+static void close_all(void)
+{
+    for (unsigned i = 0; i < count; i++)
+        connection_close(&clients[i]);
+    free(clients);
+    close(events);
+    free_ring(&ring);
+}
+
+static uint64_t received(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += clients[i].received;
+    return sum;
+}
+
+static uint64_t missing(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += clients[i].sent - clients[i].received;
+    return sum;
+}
+
+/* --- What is counted between two words on standard output -------------------------------------------------------- */
+
+static double started, own_started;
+
+static double own_cpu(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void say_start(void)
+{
+    puts("start");
+    fflush(stdout);
+    started = now();
+    own_started = own_cpu();
+}
+
+/* Prints the first fields of the result; its end is the caller's. */
+static void say_end(void)
+{
+    double lasted = now() - started, own = own_cpu() - own_started;
+    printf("end\n{\"seconds\": %.6f, \"own_cpu\": %.4f", lasted, own / lasted);
+    fflush(stdout);
+}
+
+/* --- Workloads ------------------------------------------------------------------------------------------------------ */
+
+static unsigned window;
+
+static void fill(struct connection *c)
+{
+    unsigned in_flight = c->sent - c->received;
+    if (in_flight < window && !c->unsent_size)
+        connection_send(c, window - in_flight);
+}
+
+/* Keep all windows full. */
+static void run_echo(const struct task *task)
+{
+    window = task->window;
+    for (unsigned i = 0; i < count; i++)
+        send_to(&clients[i], window);
+    for (double warm = now() + task->seconds / 4; now() < warm;)
+        turn(PATIENCE, fill);
+    uint64_t before = received();
+    say_start();
+    while (now() < started + task->seconds)
+        turn(PATIENCE, fill);
+    uint64_t messages = received() - before;
+    say_end();
+    while (missing())
+        turn(PATIENCE, NULL);
+    printf(", \"messages\": %llu, \"lost\": %llu}\n", (unsigned long long)messages, (unsigned long long)missing());
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile(double share)
+{
+    return latency_count ? latencies[(size_t)(share * (latency_count - 1))] * 1e6 : 0;
+}
+
+/* Send at a steady rate, whatever the server does; a latency counts from when its message was due. */
+static void run_paced(const struct task *task)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!clients[i].due)
+            clients[i].due = calloc(MOST_IN_FLIGHT, sizeof(double));
+    uint64_t sent = 0;
+    double first = now(), warm = task->seconds / 4;
+    bool counting = false;
+    for (;;) {
+        double time = now();
+        if (!counting && time >= first + warm) {
+            counting = true;
+            latency_count = 0;
+            say_start();
+        }
+        if (counting && time >= started + task->seconds)
+            break;
+        double due = first + sent / task->rate;
+        for (; due <= time; due = first + ++sent / task->rate) {
+            struct connection *c = &clients[sent % count];
+            if (c->sent - c->received == MOST_IN_FLIGHT)
+                fail("the server does not keep up with %.0f messages a second", task->rate);
+            c->due[c->sent % MOST_IN_FLIGHT] = due;
+            send_to(c, 1);
+        }
+        double pause = due - now();
+        turn(pause > 0 ? pause : 0, NULL);
+    }
+    size_t messages = latency_count;
+    say_end();
+    qsort(latencies, latency_count, sizeof *latencies, by_size);
+    printf(", \"messages\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f", messages, percentile(.5), percentile(.99),
+           percentile(.999));
+    while (missing())
+        turn(PATIENCE, NULL);
+    printf(", \"lost\": %llu}\n", (unsigned long long)missing());
+}
+
+/* One client sends, all get it; then the next. */
+static void run_fan(const struct task *task)
+{
+    uint64_t rounds = 0;
+    double warm = now() + task->seconds / 4;
+    bool counting = false;
+    while (!counting || now() < started + task->seconds) {
+        if (!counting && now() >= warm) {
+            counting = true;
+            rounds = 0;
+            say_start();
+        }
+        send_to(&clients[0], 1);
+        uint64_t goal = clients[0].sent;
+        for (unsigned i = 0; i < count; i++)
+            while (clients[i].received < goal)
+                turn(PATIENCE, NULL);
+        rounds++;
+    }
+    say_end();
+    printf(", \"messages\": %llu, \"lost\": 0}\n", (unsigned long long)(rounds * count));
+}
+
+static void hold(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll_ctl(events, EPOLL_CTL_ADD, STDIN_FILENO, &event);
+    for (bool held = true; held;) {
+        struct epoll_event happened[EVENTS];
+        int number = epoll_wait(events, happened, EVENTS, -1);
+        for (int i = 0; i < number; i++) {
+            if (happened[i].data.ptr)
+                connection_receive(happened[i].data.ptr, keep_latency);
+            else
+                held = false;
+        }
+    }
+    epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    while (getchar() != '\n')
+        ;
+}
+
+/* More and more of them: at each step they are idle until a line comes on standard input, then as with `paced`. */
+static void run_grow(const struct task *task)
+{
+    for (char *step = strtok(task->steps, ","); step; step = strtok(NULL, ",")) {
+        open_up_to(task, atoi(step));
+        puts("idle");
+        fflush(stdout);
+        hold();
+        run_paced(task);
+        fflush(stdout);
+    }
+}
+
+/* Open and close one connection after another. */
+static void run_handshakes(const struct task *task)
+{
+    struct ring none = {0};
+    SSL_SESSION *session = NULL;
+    uint64_t handshakes = 0, resumed = 0;
+    bool counting = false;
+    while (!counting || now() < started + task->seconds) {
+        struct connection c;
+        connection_open(&c, &task->place, &none, session);
+        resumed += SSL_session_reused(c.ssl);
+        handshakes++;
+        if (task->resumed) {
+            /* The tickets of TLS 1.3 came before the answer to the upgrade; each is good for one handshake. */
+            SSL_SESSION_free(session);
+            session = SSL_get1_session(c.ssl);
+        }
+        connection_close(&c);
+        if (!counting) {
+            counting = true;
+            handshakes = resumed = 0;
+            say_start();
+        }
+    }
+    say_end();
+    SSL_SESSION_free(session);
+    if (resumed != (task->resumed ? handshakes : 0))
+        fail("%llu of %llu handshakes were resumed", (unsigned long long)resumed, (unsigned long long)handshakes);
+    printf(", \"handshakes\": %llu}\n", (unsigned long long)handshakes);
+}
+
+/* --- Tasks ------------------------------------------------------------------------------------------------------------ */
+
+static struct task read_task(char *line)
+{
+    struct task task = {.place.name = "localhost", .payload = 128, .connections = 1, .window = 1};
+    static char *ca_read;
+    static SSL_CTX *tls;
+    char *word = strtok(line, " \n");
+    snprintf(task.workload, sizeof task.workload, "%s", word ? word : "");
+    while ((word = strtok(NULL, " \n"))) {
+        char *value = strchr(word, '=');
+        if (!value)
+            fail("%s has no value", word);
+        *value++ = 0;
+        if (!strcmp(word, "port"))
+            task.place.port = atoi(value);
+        else if (!strcmp(word, "name"))
+            task.place.name = value;
+        else if (!strcmp(word, "path"))
+            task.place.path = value;
+        else if (!strcmp(word, "ca")) {
+            if (!ca_read) {
+                tls = tls_context(value);
+                ca_read = strdup(value);
+            }
+            task.place.tls = tls;
+        } else if (!strcmp(word, "payload"))
+            task.payload = atol(value);
+        else if (!strcmp(word, "connections"))
+            task.connections = atoi(value);
+        else if (!strcmp(word, "steps"))
+            task.steps = value;
+        else if (!strcmp(word, "window"))
+            task.window = atoi(value);
+        else if (!strcmp(word, "resumed"))
+            task.resumed = atoi(value);
+        else if (!strcmp(word, "seconds"))
+            task.seconds = atof(value);
+        else if (!strcmp(word, "rate"))
+            task.rate = atof(value);
+        else
+            fail("%s is not known", word);
+    }
+    return task;
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        void (*run)(const struct task *);
+    } workloads[] = {{"echo", run_echo}, {"paced", run_paced}, {"fan", run_fan}, {"grow", run_grow}};
+    prctl(PR_SET_TIMERSLACK, 1UL); /* nanoseconds: a pause is as long as it is asked to be */
+    setvbuf(stdin, NULL, _IONBF, 0); /* epoll waits for what is not read yet */
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    char line[4096];
+    while (fgets(line, sizeof line, stdin)) {
+        struct task task = read_task(line);
+        if (!strcmp(task.workload, "handshakes")) {
+            run_handshakes(&task);
+        } else {
+            size_t i = 0;
+            while (i < sizeof workloads / sizeof *workloads && strcmp(workloads[i].name, task.workload))
+                i++;
+            if (i == sizeof workloads / sizeof *workloads)
+                fail("workload %s is not known", task.workload);
+            prepare(&task);
+            open_up_to(&task, task.steps ? 0 : task.connections);
+            workloads[i].run(&task);
+            close_all();
+        }
+        fflush(stdout);
+    }
+    return 0;
+}

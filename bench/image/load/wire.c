@@ -1,0 +1,330 @@
+#include "wire.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    RING = 64,              /* distinct messages: a reply that is lost, doubled or somebody else's is seen */
+    RING_BYTES = 8 << 20,   /* at most, in all */
+    BUFFER = 1 << 18,
+    PATIENCE = 60           /* seconds without any progress while connecting */
+};
+
+/* RFC 6455 section 5.2; the handshake of section 1.3. */
+enum { TEXT = 0x81, PING = 0x89, PONG = 0x8a, MASKED = 0x80, LONGEST_CONTROL = 125 };
+static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ==";
+static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+void fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* --- Messages ------------------------------------------------------------------------------------------------- */
+
+static size_t write_head(unsigned char *to, size_t size, unsigned masked)
+{
+    to[0] = TEXT;
+    if (size < 126) {
+        to[1] = masked | size;
+        return 2;
+    }
+    int bytes = size < 1 << 16 ? 2 : 8;
+    to[1] = masked | (bytes == 2 ? 126 : 127);
+    for (int i = 0; i < bytes; i++)
+        to[2 + i] = size >> 8 * (bytes - 1 - i);
+    return 2 + bytes;
+}
+
+struct ring make_ring(size_t payload, bool websocket)
+{
+    struct ring ring = {.count = RING_BYTES / (payload + 16)};
+    ring.count = ring.count < 2 ? 2 : ring.count > RING ? RING : ring.count;
+    unsigned char head[10];
+    size_t head_size = write_head(head, payload, 0);
+    ring.request_size = head_size + 4 + payload;
+    ring.reply_size = websocket ? head_size + payload : ring.request_size;
+    ring.requests = malloc(ring.count * ring.request_size);
+    ring.replies = malloc(ring.count * ring.reply_size);
+    unsigned char *text = malloc(payload), mask[4];
+    for (size_t n = 0; n < ring.count; n++) {
+        RAND_bytes(text, payload);
+        RAND_bytes(mask, sizeof mask);
+        unsigned char *request = ring.requests + n * ring.request_size, *reply = ring.replies + n * ring.reply_size;
+        write_head(request, payload, MASKED);
+        memcpy(request + head_size, mask, 4);
+        for (size_t i = 0; i < payload; i++) {
+            text[i] = 'a' + text[i] % 26;
+            request[head_size + 4 + i] = text[i] ^ mask[i % 4];
+        }
+        if (websocket) {
+            write_head(reply, payload, 0);
+            memcpy(reply + head_size, text, payload);
+        } else {
+            memcpy(reply, request, ring.request_size);
+        }
+    }
+    free(text);
+    return ring;
+}
+
+void free_ring(struct ring *ring)
+{
+    free(ring->requests);
+    free(ring->replies);
+}
+
+/* --- Connecting ------------------------------------------------------------------------------------------------- */
+
+SSL_CTX *tls_context(const char *ca_file)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_load_verify_locations(context, ca_file, NULL) != 1)
+        fail("%s is no file with a CA", ca_file);
+    /* One read for a record, and not two. */
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return context;
+}
+
+static ssize_t transmit(struct connection *c, const void *data, size_t size)
+{
+    if (!c->ssl)
+        return send(c->socket, data, size, MSG_NOSIGNAL);
+    int sent = SSL_write(c->ssl, data, size);
+    if (sent > 0)
+        return sent;
+    errno = SSL_get_error(c->ssl, sent) == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+    return -1;
+}
+
+static ssize_t take(struct connection *c, void *buffer, size_t size)
+{
+    if (!c->ssl)
+        return recv(c->socket, buffer, size, 0);
+    int got = SSL_read(c->ssl, buffer, size);
+    if (got > 0)
+        return got;
+    int error = SSL_get_error(c->ssl, got);
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return 0;
+    errno = error == SSL_ERROR_WANT_READ ? EAGAIN : EIO;
+    return -1;
+}
+
+static void upgrade(struct connection *c, const struct place *place)
+{
+    char head[4096];
+    int size = snprintf(head, sizeof head,
+                        "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                        place->path, place->name, KEY);
+    if (transmit(c, head, size) != size)
+        fail("the handshake could not be sent");
+    size_t got = 0;
+    /* Byte by byte: what comes behind the head is a message. */
+    while (got < 4 || memcmp(head + got - 4, "\r\n\r\n", 4)) {
+        if (got == sizeof head - 1 || take(c, head + got, 1) != 1) {
+            head[got] = 0;
+            fail("the handshake was cut off after: %s", head);
+        }
+        got++;
+    }
+    head[got] = 0;
+    if (strncmp(head, "HTTP/1.1 101 ", 13) || !strstr(head, ACCEPT))
+        fail("no websocket: %s", head);
+}
+
+void connection_open(struct connection *c, const struct place *place, const struct ring *ring, SSL_SESSION *session)
+{
+    *c = (struct connection){.ring = ring, .socket = socket(AF_INET, SOCK_STREAM, 0)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(place->port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct timeval patience = {.tv_sec = PATIENCE};
+    int on = 1;
+    setsockopt(c->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (c->socket < 0 || connect(c->socket, (struct sockaddr *)&address, sizeof address))
+        fail("connecting to port %d: %s", place->port, strerror(errno));
+    if (place->tls) {
+        c->ssl = SSL_new(place->tls);
+        SSL_set_fd(c->ssl, c->socket);
+        SSL_set_tlsext_host_name(c->ssl, place->name);
+        SSL_set1_host(c->ssl, place->name);
+        if (session)
+            SSL_set_session(c->ssl, session);
+        if (SSL_connect(c->ssl) != 1)
+            fail("TLS: %s", ERR_error_string(ERR_peek_last_error(), NULL));
+    }
+    if (place->path)
+        upgrade(c, place);
+}
+
+void connection_set_nonblocking(struct connection *c)
+{
+    fcntl(c->socket, F_SETFL, O_NONBLOCK);
+}
+
+void connection_close(struct connection *c)
+{
+    if (c->ssl) {
+        SSL_shutdown(c->ssl);
+        SSL_free(c->ssl);
+    }
+    close(c->socket);
+    free(c->unsent);
+    free(c->due);
+}
+
+/* --- Talking -------------------------------------------------------------------------------------------------------- */
+
+static void put(struct connection *c, const unsigned char *data, size_t size)
+{
+    while (size && !c->unsent_size) {
+        ssize_t sent = transmit(c, data, size);
+        if (sent < 0) {
+            if (errno != EAGAIN)
+                fail("sending: %s", strerror(errno));
+            break;
+        }
+        data += sent;
+        size -= sent;
+    }
+    if (!size)
+        return;
+    if (c->unsent_room < c->unsent_size + size) {
+        c->unsent_room = c->unsent_size + size;
+        c->unsent = realloc(c->unsent, c->unsent_room);
+    }
+    memcpy(c->unsent + c->unsent_size, data, size);
+    c->unsent_size += size;
+}
+
+bool connection_flush(struct connection *c)
+{
+    size_t done = 0;
+    while (done < c->unsent_size) {
+        ssize_t sent = transmit(c, c->unsent + done, c->unsent_size - done);
+        if (sent < 0) {
+            if (errno != EAGAIN)
+                fail("sending: %s", strerror(errno));
+            break;
+        }
+        done += sent;
+    }
+    memmove(c->unsent, c->unsent + done, c->unsent_size - done);
+    c->unsent_size -= done;
+    return c->unsent_size;
+}
+
+void connection_send(struct connection *c, unsigned count)
+{
+    const struct ring *ring = c->ring;
+    while (count) {
+        /* As many as lie one behind the other. */
+        size_t start = c->sent % ring->count, part = ring->count - start;
+        if (part > count)
+            part = count;
+        put(c, ring->requests + start * ring->request_size, part * ring->request_size);
+        c->sent += part;
+        count -= part;
+    }
+}
+
+static void answer_ping(struct connection *c)
+{
+    unsigned char pong[6 + LONGEST_CONTROL], *mask = pong + 2;
+    size_t size = c->ping[1];
+    pong[0] = PONG;
+    pong[1] = MASKED | size;
+    RAND_bytes(mask, 4);
+    for (size_t i = 0; i < size; i++)
+        pong[6 + i] = c->ping[2 + i] ^ mask[i % 4];
+    put(c, pong, 6 + size);
+}
+
+/* Takes a ping that is under way, or the first byte of one; returns how much. */
+static size_t take_ping(struct connection *c, const unsigned char *data, size_t size)
+{
+    size_t used = 0;
+    while (used < size) {
+        c->ping[c->ping_part++] = data[used++];
+        if (c->ping_part >= 2 && c->ping[1] > LONGEST_CONTROL)
+            fail("a ping is too long");
+        if (c->ping_part >= 2 && c->ping_part == 2u + c->ping[1]) {
+            answer_ping(c);
+            c->ping_part = 0;
+            break;
+        }
+    }
+    return used;
+}
+
+static void compare(struct connection *c, const unsigned char *data, size_t size, void (*latency)(double))
+{
+    const struct ring *ring = c->ring;
+    while (size) {
+        size_t used;
+        if (c->ping_part || (!c->received_part && *data == PING && ring->replies[0] == TEXT)) {
+            used = take_ping(c, data, size);
+        } else {
+            const unsigned char *reply = ring->replies + c->received % ring->count * ring->reply_size;
+            used = ring->reply_size - c->received_part;
+            if (used > size)
+                used = size;
+            if (memcmp(data, reply + c->received_part, used))
+                fail("reply %llu is wrong", (unsigned long long)c->received);
+            c->received_part += used;
+            if (c->received_part == ring->reply_size) {
+                if (c->due)
+                    latency(now() - c->due[c->received % MOST_IN_FLIGHT]);
+                c->received_part = 0;
+                c->received++;
+            }
+        }
+        data += used;
+        size -= used;
+    }
+}
+
+void connection_receive(struct connection *c, void (*latency)(double))
+{
+    static unsigned char buffer[BUFFER];
+    for (;;) {
+        ssize_t got = take(c, buffer, sizeof buffer);
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got <= 0)
+            fail("the server hung up: %s", got ? strerror(errno) : "end of stream");
+        compare(c, buffer, got, latency);
+        /* There is no more, but what TLS has read ahead; if there is, epoll tells. */
+        if (c->ssl ? !SSL_has_pending(c->ssl) : (size_t)got < sizeof buffer)
+            return;
+    }
+}
