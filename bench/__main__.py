@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.charts import charts
 from bench.measure import loading
-from bench.subject import NAME, REPOSITORY, SUBJECTS, build, running
+from bench.subject import NAME, REPOSITORY, SUBJECTS, build, network, running
 from bench.tables import tables
 from bench.workloads import FULL, QUICK, Bench, Results
 
@@ -71,6 +71,7 @@ def main() -> None:
         write_certificates(certs)
         build()
         engine = docker.from_env()
+        up.enter_context(network(engine))
         bars = Bars(progress)
         loads = []
         for subject in subjects:

@@ -62,6 +62,7 @@ UVICORN = ("uvicorn", "echo_uvicorn:app", "--host", "0.0.0.0", "--port", str(POR
 UVICORN_TLS = ("--ssl-certfile", "/tls/server.pem", "--ssl-keyfile", "/tls/server.key")
 RAW = ("python3", "echo_raw.py")
 CORE = ("python", "echo_picows.py")
+DROP_IN = ("python", "echo_picows_websockets.py")
 WEBSOCKETS = ("python", "echo_websockets.py")
 NODE = ("node", "echo_ws.mjs")
 BARE_NGINX = ("nginx", "-c", "/bare/nginx.conf", "-g", "daemon off;")
@@ -70,12 +71,14 @@ BARE_APACHE = ("apache2", "-D", "FOREGROUND", "-f", "/bare/httpd.conf")
 SUBJECTS = (
     Subject("floor ws", False, frozenset({"echo", "latency"}), command=RAW, speaks_websocket=False),
     Subject("picows core ws", False, frozenset({"core"}), command=CORE),
+    Subject("picows.websockets ws", False, frozenset({"core"}), command=DROP_IN),
     Subject("backend ws", False, OURS | {"core"}),
     Subject("websockets ws", False, EVERY, command=WEBSOCKETS),
     Subject("uvicorn ws", False, EVERY, command=UVICORN),
     Subject("Node ws ws", False, EVERY, command=NODE),
     Subject("floor wss", True, frozenset({"echo", "latency"}), command=(*RAW, *TLS), speaks_websocket=False),
     Subject("picows core wss", True, frozenset({"core"}), command=(*CORE, *TLS)),
+    Subject("picows.websockets wss", True, frozenset({"core"}), command=(*DROP_IN, *TLS)),
     Subject("direct wss", True, OURS | {"core", "scale"}, profile="direct"),
     Subject("nginx wss", True, OURS | {"proxy", "scale"}, profile="nginx"),
     Subject("apache wss", True, OURS | {"proxy"}, profile="apache"),
@@ -133,6 +136,16 @@ def build() -> None:
 
 
 @contextmanager
+def network(engine: docker.DockerClient) -> Iterator[None]:
+    """Make one for the containers that are not Compose's: Docker's DNS costs something with every packet there."""
+    made = engine.networks.create(PROJECT)
+    try:
+        yield
+    finally:
+        made.remove()
+
+
+@contextmanager
 def running(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     """Start it, and remove it at the end."""
     start = _of_the_image if subject.command else _of_the_stack
@@ -142,7 +155,7 @@ def running(engine: docker.DockerClient, subject: Subject, certs: Path) -> Itera
 
 @contextmanager
 def _of_the_image(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
-    with _container(engine, subject, certs, IMAGE) as name:
+    with _container(engine, subject, certs, IMAGE, network=PROJECT) as name:
         yield Running(engine, subject, [name])
 
 

@@ -28,8 +28,7 @@ log = logging.getLogger("wss.connection")
 # Seconds that a client has to answer our close frame; then its connection is cut.
 CLOSE_TIMEOUT = 5.0
 
-_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
-_CONTROL = 0x8  # the bit that tells control frames (RFC 6455 section 5.5)
+_PING, _PONG = 0x9, 0xA  # RFC 6455 section 5.2
 _KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
 _NO_CODE, _CUT = 1005, 1006  # RFC 6455 section 7.4.1: a close frame without a code, and none at all
 
@@ -63,7 +62,6 @@ class Connection(Sending):
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
         self._tell_opened = opened
-        self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         self._pinged = 0.0
         self.latency = 0.0
         """Seconds that the last ping took there and back; 0 until one did."""
@@ -80,21 +78,15 @@ class Connection(Sending):
         self._metrics.opened(self.opened - accepted, self.traffic)
         self._tell_opened(self)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self.heard = self.pings
-        if self._ending:
-            return  # what was read together with the frame that ended it
-        kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
-        if kind < _CONTROL:
-            self.receive(kind, frame)
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+    def take_control(self, kind: int, frame: WSFrame) -> None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
-        elif kind == _PING:
+        if kind == _PING:
             self._answer_ping(frame.get_payload_as_bytes())
         elif kind == _PONG:
             self._take_pong(frame.get_payload_as_bytes())
         else:
-            self._answer_close(transport, frame)
+            self._answer_close(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         closing: Any = transport.close_handshake
@@ -179,17 +171,17 @@ class Connection(Sending):
 
     # The end.
 
-    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _answer_close(self, frame: WSFrame) -> None:
         self.flush()
         if not frame.payload_size:
             # An empty close is answered with an empty one: 1005 is never sent (RFC 6455 section 7.4.1).
-            transport.send(WSMsgType.CLOSE, b"")
+            self.ws_transport.send(WSMsgType.CLOSE, b"")
         elif _may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            self.ws_transport.send_close(frame.get_close_code(), frame.get_close_message())
         else:
             raise self.violation(WSCloseCode.PROTOCOL_ERROR, "no such close code")
-        self._ending = True
-        transport.disconnect()
+        self.stop_listening()
+        self.ws_transport.disconnect()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame and wait for the client's; cut the connection where none comes in time."""

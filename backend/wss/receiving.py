@@ -24,6 +24,7 @@ MOST_WAITING = 16
 FEW_WAITING = 4
 
 CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
+_MESSAGE = (TEXT, BINARY)
 _UTF_8 = codecs.getincrementaldecoder("utf-8")
 
 
@@ -51,27 +52,34 @@ class Receiving(WSListener):
         self._max_fragments = settings.max_fragments
         self._waiting: deque[str | bytes | _Fragment] = deque()
         self._asked: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
-        self._asking = False
         self._reading = True
         self._looking = False  # whether to go on reading: at the next turn of the loop
-        self._ending = False  # nothing that the client sends counts any more
+        self._over = False  # nothing that the client sends counts any more
         # Of a message in several frames, or a compressed one:
         self._under_way = False
         self._utf_8: codecs.IncrementalDecoder | None = None
         self._size = self._fragments = 0
         self._whole = deflate is None  # whether a frame can be a message as it is
+        self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         # One in so many messages is timed, from its arrival until the handler has done with it.
         self._next_timed = phase
         self._timed_since = 0.0
 
-    def receive(self, kind: int, frame: WSFrame) -> None:
-        """Take in a frame of a message; raises WSProtocolError where the client must not send it."""
-        if self._whole and frame.fin and kind and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            message: str | bytes | _Fragment
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        """Take in a frame; raises WSProtocolError where the client must not send it."""
+        self.heard = self.pings
+        kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
+        message: str | bytes | _Fragment
+        if self._whole and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             try:
                 message = frame.get_payload_as_utf8_text() if kind == TEXT else frame.get_payload_as_bytes()
             except UnicodeDecodeError:
                 raise self.violation(WSCloseCode.INVALID_TEXT, "this is no UTF-8") from None
+        elif self._over:
+            return  # what was read together with the frame that ended it
+        elif kind > BINARY:
+            self.take_control(kind, frame)
+            return
         else:
             message = self._assemble(kind, frame)
         traffic = self.traffic
@@ -90,6 +98,10 @@ class Receiving(WSListener):
             # A handler that keeps up takes them all in this turn of the loop, or in the next.
             self._looking = True
             self._loop.call_soon(self._stop_reading)
+
+    def take_control(self, kind: int, frame: WSFrame) -> None:
+        """Take in a close, a ping or a pong."""
+        raise NotImplementedError
 
     def _assemble(self, kind: int, frame: WSFrame) -> str | bytes | _Fragment:
         # RFC 6455 section 5.2: no extension of ours gives the bits a meaning, but RSV1 on a compressed message.
@@ -123,9 +135,14 @@ class Receiving(WSListener):
         self._whole = not self._under_way and not self._deflate
         return data if kind != CONTINUATION and frame.fin else _Fragment(data, bool(frame.fin))
 
+    def stop_listening(self) -> None:
+        """Ignore from now on what the client sends."""
+        self._over = True
+        self._whole = False
+
     def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
         """Return what is to be raised, for picows to close with."""
-        self._ending = True
+        self.stop_listening()
         return WSProtocolError(code, what)
 
     def _stop_reading(self) -> None:
@@ -150,15 +167,20 @@ class Receiving(WSListener):
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
-        return self._next(None, at_end=StopAsyncIteration())
+        return self._next(None, iterating=True)
 
-    # One coroutine and no more for each message: it is what a message costs.
-    async def _next(self, decode: bool | None, at_end: Exception | None = None) -> str | bytes:
+    # One coroutine and no more for each message: coroutines are most of what a message costs.
+    async def _next(self, decode: bool | None, iterating: bool = False) -> str | bytes:
         waiting = self._waiting
         if self._timed_since and self.traffic.messages_in - len(waiting) >= self._next_timed:
             self._stop_timing()
-        if not waiting or self._asking:
-            await self._until_one_waits(at_end)
+        while not waiting:
+            if self._asked is not None and not self._asked.done():
+                raise ConcurrencyError("another task waits for a message already")
+            if self.closed:
+                raise StopAsyncIteration if iterating and isinstance(self.closed, ConnectionClosedOK) else self.closed
+            self._asked = self._loop.create_future()
+            await self._asked
         message = waiting.popleft()
         if not self._reading:
             self._go_on_reading()
@@ -166,36 +188,28 @@ class Receiving(WSListener):
             message = await self._rest_of(message)
         return message if decode is None else await self._decoded(message, decode)
 
+    async def _next_fragment(self) -> _Fragment:
+        while not self._waiting:
+            if self.closed:
+                raise self.closed
+            self._asked = self._loop.create_future()
+            await self._asked
+        fragment = self._waiting.popleft()
+        if not self._reading:
+            self._go_on_reading()
+        return fragment if isinstance(fragment, _Fragment) else _Fragment(fragment, True)
+
     def _stop_timing(self) -> None:
         # Whoever asks for the next message has done with the one before. Fragments count as messages: it is a sample.
         self._metrics.handled(time.monotonic() - self._timed_since)
         self._timed_since = 0.0
         self._next_timed = self.traffic.messages_in + SAMPLED_ONE_IN
 
-    async def _until_one_waits(self, at_end: Exception | None = None) -> None:
-        if self._asking:
-            raise ConcurrencyError("another task waits for a message already")
-        self._asking = True
-        try:
-            while not self._waiting:
-                if self.closed:
-                    raise at_end if at_end and isinstance(self.closed, ConnectionClosedOK) else self.closed
-                self._asked = self._loop.create_future()
-                await self._asked
-        finally:
-            self._asking = False
-
     async def _rest_of(self, first: _Fragment) -> str | bytes:
         fragments = [first]
         try:
             while not fragments[-1].fin:
-                if not self._waiting:
-                    await self._until_one_waits()
-                fragment = self._waiting.popleft()
-                assert isinstance(fragment, _Fragment)
-                fragments.append(fragment)
-                if not self._reading:
-                    self._go_on_reading()
+                fragments.append(await self._next_fragment())
         except asyncio.CancelledError:
             self._waiting.extendleft(reversed(fragments))
             raise
@@ -221,12 +235,7 @@ class Receiving(WSListener):
         """Yield the next message in the fragments in which it comes; it has to be read to its end."""
         fin = False
         while not fin:
-            if not self._waiting or self._asking:
-                await self._until_one_waits()
-            fragment = self._waiting.popleft()
-            if not self._reading:
-                self._go_on_reading()
-            data, fin = fragment if isinstance(fragment, _Fragment) else (fragment, True)
+            data, fin = await self._next_fragment()
             yield data if decode is None else await self._decoded(data, decode)
 
     async def wait_closed(self) -> None:

@@ -81,7 +81,7 @@ class Sending(Receiving):
 
     @property
     def is_open(self) -> bool:
-        return self.closed is None and not self._ending and not self.ws_transport.is_close_frame_sent
+        return self.closed is None and not self._over and not self.ws_transport.is_close_frame_sent
 
     def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
         self.flush()  # before picows' close frame
@@ -95,9 +95,9 @@ class Sending(Receiving):
         if self._read_on or self._through or self.closed or self.ws_transport.is_close_frame_sent:
             await self._until_writable()
         if isinstance(message, str):
-            self._write_message(BINARY if text is False else TEXT, message.encode(), bool(self._waiting))
+            self._write(BINARY if text is False else TEXT, message.encode(), more=bool(self._waiting))
         elif isinstance(message, (bytes, bytearray, memoryview)):
-            self._write_message(TEXT if text else BINARY, bytes(message), bool(self._waiting))
+            self._write(TEXT if text else BINARY, bytes(message), more=bool(self._waiting))
         elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
             await self._send_fragments(message, text)
         else:
@@ -114,21 +114,20 @@ class Sending(Receiving):
         elif self._through:
             self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
         elif isinstance(message, str):
-            self._write_message(TEXT, message.encode(), True)
+            self._write(TEXT, message.encode(), more=True)
         else:
-            self._write_message(BINARY, message, True)
+            self._write(BINARY, message, more=True)
 
-    def _write_message(self, kind: int, payload: bytes, more: bool) -> None:
-        traffic = self.traffic
-        traffic.messages_out += 1
-        traffic.bytes_out += len(payload)
-        if self._deflate:
-            self._write(_FIN | _COMPRESSED | kind, self._deflate.encode_frame(payload, fin=True), more)
-        else:
-            self._write(_FIN | kind, payload, more)
-
-    def _write(self, first: int, payload: bytes, more: bool) -> None:
+    def _write(self, kind: int, payload: bytes, *, fin: bool = True, more: bool = False) -> None:
         """Write a frame: now, or where there is `more` to come, together with that."""
+        traffic = self.traffic
+        traffic.bytes_out += len(payload)
+        if kind:
+            traffic.messages_out += 1
+        first = kind | _FIN if fin else kind
+        if self._deflate:
+            payload = self._deflate.encode_frame(payload, fin=fin)
+            first |= _COMPRESSED if kind else 0
         size = len(payload)
         if size < _SMALL and first in _HEADS:
             frame = _HEADS[first][size] + payload
@@ -169,16 +168,15 @@ class Sending(Receiving):
                     first_type = type(fragment)
                     as_text = isinstance(fragment, str) if text is None else text
                     kind = TEXT if as_text else BINARY
-                    self.traffic.messages_out += 1
-                    self._write_fragment(kind, data)
+                    self._write(kind, data, fin=False)
                 elif isinstance(fragment, str) != issubclass(first_type, str):
                     raise TypeError("the fragments of a message are all text, or all bytes")
                 else:
-                    self._write_fragment(CONTINUATION, data)
+                    self._write(CONTINUATION, data, fin=False)
                 if self._read_on or not self.is_open:
                     await self._until_read()
             if kind is not None:
-                self._write_fragment(CONTINUATION, b"", fin=True)
+                self._write(CONTINUATION, b"")
         except BaseException:
             # What has begun cannot be taken back, and nothing else can be sent within it.
             if kind is not None and self.is_open:
@@ -190,14 +188,6 @@ class Sending(Receiving):
             held, self._held = self._held, []
             for message in held:
                 self.push(message)
-
-    def _write_fragment(self, kind: int, data: bytes, *, fin: bool = False) -> None:
-        self.traffic.bytes_out += len(data)
-        first = kind | (_FIN if fin else 0)
-        if self._deflate:
-            first |= _COMPRESSED if kind != CONTINUATION else 0
-            data = self._deflate.encode_frame(data, fin=fin)
-        self._write(first, data, False)
 
     async def _until_writable(self) -> None:
         while self._through:
