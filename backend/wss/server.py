@@ -24,8 +24,8 @@ from wss.sending import Turn
 from wss.settings import Settings
 
 log = logging.getLogger("wss.server")
-# picows reports every accept and every broken frame.
-_picows_log = logging.getLogger("wss.picows")
+# picows reports every accept and every broken frame, and would make a Logger for each connection; but not of an adapter.
+_picows_log = logging.LoggerAdapter(logging.getLogger("wss.picows"))
 _picows_log.setLevel(logging.CRITICAL)
 
 # Bytes: what is longer, picows would not answer but drop.
@@ -129,10 +129,9 @@ class WebSocketServer:
         request = Request.from_picows(upgrade)
         full = len(self._handling) >= self._settings.max_connections
         refused = self._handshake.refuse(request, full=full, draining=self._draining)
-        client = believed_address(arrived.peer, request.headers, self._settings.trusted_proxies)
-        presented = verified(arrived.certificate)
+        client, presented = arrived.peer, verified(arrived.certificate)
         if is_trusted(arrived.peer, self._settings.trusted_proxies):
-            presented = told(request.headers)
+            client, presented = believed_address(arrived.peer, request.headers), told(request.headers)
         refused = refused or self._check_address(client) or self._check_certificate(presented)
         if refused:
             if refused.reason:
