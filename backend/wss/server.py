@@ -24,7 +24,7 @@ from wss.sending import Turn
 from wss.settings import Settings
 
 log = logging.getLogger("wss.server")
-# picows reports every accept and every broken frame, and would make a Logger for each connection; but not of an adapter.
+# picows reports every accept and every broken frame; of an adapter it does not make another Logger for each connection.
 _picows_log = logging.LoggerAdapter(logging.getLogger("wss.picows"))
 _picows_log.setLevel(logging.CRITICAL)
 
