@@ -20,6 +20,7 @@ from wss.address import AddressLimits, readable
 from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
 from wss.metrics import SAMPLED_ONE_IN, Metrics
+from wss.receiving import BINARY, TEXT
 from wss.sending import Sending, Turn
 from wss.settings import Settings
 
@@ -285,5 +286,6 @@ def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
 
     A message that could not be sent is never dropped silently: the connection ends, and the client knows.
     """
+    kind, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
     for connection in tuple(connections):
-        connection.push(message)
+        connection.push(kind, payload)

@@ -77,7 +77,8 @@ class Sending(Receiving):
         # What a sender has to wait for, if anything: that the client reads; that a message in fragments is through.
         self._read_on: asyncio.Event | None = None
         self._through: asyncio.Event | None = None
-        self._held: list[str | bytes] = []  # broadcast until then
+        self._held: list[tuple[int, bytes]] = []  # broadcast until then
+        self._held_size = 0
 
     @property
     def is_open(self) -> bool:
@@ -105,18 +106,18 @@ class Sending(Receiving):
         if self._read_on:
             await self._until_read()
 
-    def push(self, message: str | bytes) -> None:
+    def push(self, kind: int, payload: bytes) -> None:
         """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
         if not self.is_open:
             return
-        if self.unread + sum(map(len, self._held)) > MOST_WRITE_LIMITS * self._write_limit:
-            self.cut(f"has {MOST_WRITE_LIMITS * self._write_limit} bytes unread")
+        most = MOST_WRITE_LIMITS * self._write_limit
+        if self.unread + self._held_size > most:
+            self.cut(f"has {most} bytes unread")
         elif self._through:
-            self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
-        elif isinstance(message, str):
-            self._write(TEXT, message.encode(), more=True)
+            self._held.append((kind, payload))  # only control frames may come between fragments (RFC 6455 section 5.4)
+            self._held_size += len(payload)
         else:
-            self._write(BINARY, message, more=True)
+            self._write(kind, payload, more=True)
 
     def _write(self, kind: int, payload: bytes, *, fin: bool = True, more: bool = False) -> None:
         """Write a frame: now, or where there is `more` to come, together with that."""
@@ -185,9 +186,9 @@ class Sending(Receiving):
         finally:
             through, self._through = self._through, None
             through.set()
-            held, self._held = self._held, []
+            held, self._held, self._held_size = self._held, [], 0
             for message in held:
-                self.push(message)
+                self.push(*message)
 
     async def _until_writable(self) -> None:
         while self._through:

@@ -30,8 +30,8 @@ _picows_log.setLevel(logging.CRITICAL)
 
 # Bytes: what is longer, picows would not answer but drop.
 _LONGEST_HEAD = 16 * 1024 - 1
-# Bytes that each connection has for what it receives, to begin with: picows doubles it where that is too little.
-_READ_BUFFER = 4096
+# Bytes that each connection has for what it receives, to begin with; picows doubles them whenever they are too few.
+_READ_BUFFER = 2048
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 

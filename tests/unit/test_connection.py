@@ -25,6 +25,7 @@ from server import TIMEOUT, Server, Start
         *(pytest.param([frame(PING, rsv=bits)], 1002, id=f"ping with reserved bits {bits}") for bits in range(1, 8)),
         pytest.param([frame(TEXT, b"\xff\xfe")], 1007, id="text that is no UTF-8"),
         pytest.param([frame(TEXT, b"\xc3", fin=False), frame(CONTINUATION, b"x")], 1007, id="the same over fragments"),
+        pytest.param([frame(TEXT, b"\xff", fin=False)], 1007, id="the same in a first fragment"),
         pytest.param([frame(CONTINUATION, b"a")], 1002, id="continuation of nothing"),
         pytest.param([frame(TEXT, b"a", fin=False), frame(TEXT, b"b")], 1002, id="a message within a message"),
         pytest.param([frame(PING, b"a" * 126)], 1002, id="ping of 126 bytes"),

@@ -1,0 +1,185 @@
+"""What a handler may do with its connection, as with websockets.asyncio.server.ServerConnection."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, connect, frame
+from server import Start
+
+Received = list[tuple[int, bytes]]
+
+
+@pytest.fixture
+def run(start: Start, clients: ExitStack, tmp_path: Path) -> "Run":
+    return Run(start, clients, tmp_path)
+
+
+class Run:
+    """Serves a handler that is given as the body of a coroutine, and connects to it."""
+
+    def __init__(self, start: Start, clients: ExitStack, directory: Path) -> None:
+        self._start, self._clients, self._directory = start, clients, directory
+
+    def __call__(self, *body: str, **settings: str) -> Client:
+        lines = "\n".join(f"    {line}" for line in body)
+        (self._directory / "mine.py").write_text(f"import asyncio\n\nasync def handler(connection):\n{lines}\n")
+        self.server = self._start(APP="mine:handler", PYTHONPATH=str(self._directory), **settings)
+        return connect(self.server, self._clients)
+
+
+@pytest.mark.parametrize(
+    ("sent", "decode", "type_"),
+    [
+        (TEXT, None, "str"),
+        (TEXT, True, "str"),
+        (TEXT, False, "bytes"),
+        (BINARY, None, "bytes"),
+        (BINARY, True, "str"),
+        (BINARY, False, "bytes"),
+    ],
+)
+def test_messages_are_text_or_bytes_as_they_are_asked_for(run: Run, sent: int, decode: bool | None, type_: str) -> None:
+    client = run(f"message = await connection.recv({decode})", "await connection.send(type(message).__name__)")
+    client.send(frame(sent, "é".encode()))
+    assert client.receive() == (TEXT, type_.encode())
+
+
+def test_bytes_that_are_no_text_cannot_be_asked_for_as_text(run: Run) -> None:
+    client = run("await connection.recv(decode=True)")
+    client.send(frame(BINARY, b"\xff"))
+    assert client.close_code() == 1007
+
+
+def test_a_message_can_be_read_while_it_comes(run: Run) -> None:
+    client = run("async for fragment in connection.recv_streaming():", "    await connection.send(fragment)")
+    for kind, part, fin in ((TEXT, "é".encode()[:1], False), (CONTINUATION, "é".encode()[1:], False)):
+        client.send(frame(kind, part, fin=fin))
+    assert [client.receive() for _ in range(2)] == [(TEXT, b""), (TEXT, "é".encode())]
+    client.send(frame(CONTINUATION, b"!"))
+    assert client.receive() == (TEXT, b"!")
+    assert client.close_code() == 1000
+
+
+def test_only_one_task_can_wait_for_a_message(run: Run) -> None:
+    client = run(
+        "first = asyncio.create_task(connection.recv())",
+        "await asyncio.sleep(0)",
+        "try:",
+        "    await connection.recv()",
+        "except RuntimeError as error:",
+        "    await connection.send(str(error))",
+        "await connection.send(await first)",
+    )
+    assert client.receive() == (TEXT, b"another task waits for a message already")
+    client.send(frame(TEXT, b"tom"))
+    assert client.receive() == (TEXT, b"tom")
+
+
+def test_a_wait_that_is_given_up_loses_nothing(run: Run) -> None:
+    client = run(
+        "async def give_up():",
+        "    waiting = asyncio.create_task(connection.recv())",
+        "    await asyncio.sleep(0)",
+        "    waiting.cancel()",
+        "    await asyncio.wait([waiting])",
+        "    return waiting.cancelled()",
+        "await connection.send(str(await give_up()))",
+        "await connection.send(await connection.recv())",  # its first fragment is there
+        "await connection.send(await connection.recv())",
+    )
+    assert client.receive() == (TEXT, b"True")
+    client.send(frame(TEXT, b"a", fin=False), frame(CONTINUATION, b"b"), frame(TEXT, b"c"))
+    assert [client.receive() for _ in range(2)] == [(TEXT, b"ab"), (TEXT, b"c")]
+
+
+@pytest.mark.parametrize(
+    ("argument", "received"),
+    [
+        ("'a'", [(TEXT, b"a")]),
+        ("'a', False", [(BINARY, b"a")]),
+        ("b'a'", [(BINARY, b"a")]),
+        ("b'a', True", [(TEXT, b"a")]),
+        ("memoryview(b'abc')[1:]", [(BINARY, b"bc")]),
+        ("'é' * 70", [(TEXT, "é".encode() * 70)]),
+        ("bytes(1024)", [(BINARY, bytes(1024))]),
+        ("bytes(65536)", [(BINARY, bytes(65536))]),
+        ("bytes(100000)", [(BINARY, bytes(100000))]),
+        ("['a', 'b']", [(TEXT, b"a"), (CONTINUATION, b"b"), (CONTINUATION, b"")]),
+        ("[b'a']", [(BINARY, b"a"), (CONTINUATION, b"")]),
+        ("[]", []),
+    ],
+)
+def test_what_can_be_sent(run: Run, argument: str, received: Received) -> None:
+    client = run(f"await connection.send({argument})")
+    assert [client.receive() for _ in received] == received
+    assert client.close_code() == 1000
+
+
+@pytest.mark.parametrize(
+    ("argument", "close_code"),
+    [("{}", 1000), ("1", 1000), ("[1]", 1000), ("['a', b'b']", 1011)],
+)
+def test_what_cannot_be_sent(run: Run, argument: str, close_code: int) -> None:
+    client = run("try:", f"    await connection.send({argument})", "except TypeError:", "    pass")
+    while (received := client.receive())[0] != CLOSE:
+        pass
+    assert received[1][:2] == close_code.to_bytes(2, "big")
+
+
+def test_a_handler_can_ping(run: Run) -> None:
+    client = run(
+        "pong = await connection.ping('now')", "await connection.send(str(0 < await pong == connection.latency))"
+    )
+    assert client.receive() == (PING, b"now")
+    client.send(frame(PONG, b"now"))
+    assert client.receive() == (TEXT, b"True")
+
+
+def test_a_handler_can_pong(run: Run) -> None:
+    assert run("await connection.pong('here')").receive() == (PONG, b"here")
+
+
+def test_it_tells_what_it_is_and_how_it_ended(run: Run) -> None:
+    client = run(
+        "before = connection.state.name, connection.close_code, connection.subprotocol, connection.path",
+        "async for _ in connection:",
+        "    pass",
+        "after = connection.state.name, connection.close_code, connection.close_reason",
+        "print(*before, *after, file=__import__('sys').stderr)",
+    )
+    client.send(frame(CLOSE, (1000).to_bytes(2, "big") + b"bye"))
+    assert client.close_code() == 1000
+    assert run.server.wait_for(r"^(OPEN .*)") == "OPEN None None /wss CLOSED 1000 bye"
+
+
+def test_what_is_sent_after_the_end_raises(run: Run) -> None:
+    client = run(
+        "await connection.wait_closed()",
+        "try:",
+        "    await connection.send('tom')",
+        "except Exception as error:",
+        "    print(type(error).__name__, error, file=__import__('sys').stderr)",
+    )
+    client.socket.close()
+    client.stream.close()
+    assert run.server.wait_for("^(ConnectionClosed.*)") == "ConnectionClosedError no close frame received or sent"
+
+
+def test_answers_to_what_came_together_go_out_together(run: Run) -> None:
+    client = run("async for message in connection:", "    await connection.send(message)")
+    messages = [str(number).encode() for number in range(15)]
+    client.send(*(frame(TEXT, message) for message in messages))
+    assert client.socket.recv(65536) == b"".join(bytes([0x80 | TEXT, len(message)]) + message for message in messages)
+
+
+def test_a_close_frame_comes_after_what_was_sent_before(run: Run) -> None:
+    client = run(
+        "async for message in connection:",
+        "    await connection.send(message)",
+        "    if message == '2':",
+        "        return",
+    )
+    client.send(*(frame(TEXT, str(number).encode()) for number in range(5)))
+    assert [client.receive() for _ in range(3)] == [(TEXT, b"0"), (TEXT, b"1"), (TEXT, b"2")]
+    assert client.close_code() == 1000
