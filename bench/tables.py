@@ -5,17 +5,47 @@ from statistics import median
 
 from bench.workloads import QUOTA, STEADY, Results, Row
 
+CAPACITIES = ("backend ws", "direct wss", "nginx wss", "apache wss")
 # To whom the others are compared.
 REFERENCES = {False: "backend ws", True: "direct wss"}
 
 
 def tables(results: Results) -> str:
-    sections = (_echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
+    sections = (_capacity, _echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
     intro = (
         f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds. Figures are medians"
         " (lowest-highest); ratios are medians of those of each round. CPU is that of all containers of a subject."
     )
     return "\n\n".join([intro, *(part for section in sections for part in section(results))]) + "\n"
+
+
+def _capacity(results: Results) -> Iterable[str]:
+    last = max((row["connections"] for row in results["grow"]), default=0)
+    memory = {row["subject"]: row["kilobytes"] for row in results["grow"] if row["connections"] == last}
+    shapes = {title: rows for title, rows in _shapes(results["echo"]) if "128 B" in title and " 50 " in title}
+    echoes = [{row["subject"]: median(row["microseconds"]) for row in rows} for rows in shapes.values()]
+    fan = {row["subject"]: median(row["microseconds"]) for row in results["fan"]}
+    opened = {row["subject"]: f"{1e3 / median(row['full']):,.0f}" for row in results["handshakes"]}
+    columns = [*(name.partition(", ")[2].partition(" on ")[0] for name in shapes), "deliveries/s of a broadcast"]
+    yield table(
+        "What one core carries, and one GiB of memory",
+        (
+            "",
+            *(f"messages/s, {column}" if "flight" in column else column for column in columns),
+            "new clients/s",
+            "clients",
+        ),
+        (
+            (
+                name,
+                *(f"{1e6 / costs[name]:,.0f}" for costs in (*echoes, fan)),
+                opened.get(name, ""),
+                f"{(1 << 20) / memory[name]:,.0f}",
+            )
+            for name in CAPACITIES
+            if name in memory
+        ),
+    )
 
 
 def spread(values: list[float], digits: int = 1) -> str:
