@@ -219,6 +219,11 @@ class Connection(Sending):
         return bool(self.ws_transport.underlying_transport.is_reading())
 
     @property
+    def id(self) -> str:
+        """The name of this connection in the logs, ours and the proxy's."""
+        return self.request_id
+
+    @property
     def path(self) -> str:
         """The path of the request, without its query."""
         return self.request.path.partition("?")[0]

@@ -142,6 +142,7 @@ def test_a_handler_can_pong(run: Run) -> None:
 
 def test_it_tells_what_it_is_and_how_it_ended(run: Run) -> None:
     client = run(
+        "assert connection.id and connection.local_address != connection.remote_address",
         "before = connection.state.name, connection.close_code, connection.subprotocol, connection.path",
         "async for _ in connection:",
         "    pass",
