@@ -16,6 +16,8 @@ Results = dict[str, Any]
 SMALL = 128  # bytes: what most figures are about
 SIZES = (32, SMALL, 4096, 65536, 1 << 20)
 FEW, MANY = 50, 1000  # connections
+# Bytes: more than this is not under way at once, but memory that waits to be moved.
+MOST_UNDER_WAY = 64 << 20
 # The cores that each process of ours gets where they are scaled: so that two, a proxy and the generator fit into two.
 QUOTA = 0.2
 # Messages a second, over whatever connections there are.
@@ -40,8 +42,11 @@ class Extent:
 
 FULL = Extent(
     5,
-    0.3,
-    (*((size, window, FEW) for size in SIZES for window in (1, 16)), (SMALL, 1, MANY), (SMALL, 16, MANY)),
+    0.2,
+    (
+        *((size, window, min(FEW, MOST_UNDER_WAY // size // window)) for size in SIZES for window in (1, 16)),
+        *((SMALL, window, MANY) for window in (1, 16)),
+    ),
     (1000, 5000, 10000),
     (0.1, 0.2, 0.4, 0.6, 0.8),
 )
@@ -76,12 +81,21 @@ class Bench:
         }
 
     def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...]) -> list[Row]:
+        # Those of so many connections, and then those of so many: the generator keeps them open.
+        numbers = dict.fromkeys(connections for *_, connections in shapes)
+        return [
+            row
+            for number in numbers
+            for row in self._echo_over(name, number, tuple(shape for shape in shapes if shape[2] == number))
+        ]
+
+    def _echo_over(self, name: str, connections: int, shapes: tuple[tuple[int, int, int], ...]) -> list[Row]:
         rows = [
             {**_row(load, ("microseconds", "front_microseconds", "rate", "own_cpu")), **_shape(*shape), "lost": 0}
             for shape in shapes
             for load in self._with(name)
         ]
-        for row, load in self._in_turns(name, rows):
+        for row, load in self._in_turns(f"{name}, {connections}", rows):
             seen = load.measure("echo", **{key: row[key] for key in _shape(0, 0, 0)}, seconds=self._extent.seconds)
             row["microseconds"].append(seen["cpu"] / seen["messages"] * 1e6)
             row["front_microseconds"].append(seen["front"] / seen["messages"] * 1e6)
@@ -94,7 +108,7 @@ class Bench:
         rows = [_row(load, ("rate", "p50", "p99", "p999", "own_cpu")) for load in self._with("latency")]
         for row, load in self._in_turns("latency", rows):
             rate = _saturation(echo, row["subject"]) / 2
-            seen = load.measure("paced", connections=FEW, payload=SMALL, rate=rate, seconds=2 * self._extent.seconds)
+            seen = load.measure("paced", connections=FEW, payload=SMALL, rate=rate, seconds=4 * self._extent.seconds)
             row["rate"].append(rate)
             for name in ("p50", "p99", "p999", "own_cpu"):
                 row[name].append(seen[name])

@@ -94,21 +94,29 @@ static void open_up_to(const struct task *task, unsigned connections)
     }
 }
 
-static void prepare(const struct task *task)
+static void close_down_to(unsigned connections)
 {
-    ring = make_ring(task->payload, task->place.path);
-    events = epoll_create1(0);
-    clients = calloc(task->connections, sizeof *clients);
-    count = 0;
+    while (count > connections)
+        connection_close(&clients[--count]);
 }
 
-static void close_all(void)
+/* Connections stay open from task to task, where they are what it needs: to open them costs more than to measure. */
+static void prepare(const struct task *task)
 {
-    for (unsigned i = 0; i < count; i++)
-        connection_close(&clients[i]);
-    free(clients);
-    close(events);
+    static char path[64];
+    const char *wanted = task->place.path ? task->place.path : "";
+    if (strcmp(path, wanted) || task->steps)
+        close_down_to(0);
+    snprintf(path, sizeof path, "%s", wanted);
+    close_down_to(task->connections < count ? task->connections : count);
+    for (unsigned i = 0; i < count; i++) {
+        free(clients[i].due);
+        clients[i].due = NULL;
+    }
     free_ring(&ring);
+    ring = make_ring(task->payload, task->place.path);
+    if (!task->steps)
+        open_up_to(task, task->connections);
 }
 
 static uint64_t received(void)
@@ -258,6 +266,7 @@ static void run_fan(const struct task *task)
     printf(", \"messages\": %llu, \"lost\": 0}\n", (unsigned long long)(rounds * count));
 }
 
+/* Answers pings until there is a line on standard input, or its end. */
 static void hold(void)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -273,8 +282,6 @@ static void hold(void)
         }
     }
     epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-    while (getchar() != '\n')
-        ;
 }
 
 /* More and more of them: at each step they are idle until a line comes on standard input, then as with `paced`. */
@@ -285,6 +292,8 @@ static void run_grow(const struct task *task)
         puts("idle");
         fflush(stdout);
         hold();
+        while (getchar() != '\n')
+            ;
         run_paced(task);
         fflush(stdout);
     }
@@ -379,6 +388,8 @@ int main(void)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    events = epoll_create1(0);
+    clients = calloc(files.rlim_max, sizeof *clients);
     char line[4096];
     while (fgets(line, sizeof line, stdin)) {
         struct task task = read_task(line);
@@ -391,11 +402,12 @@ int main(void)
             if (i == sizeof workloads / sizeof *workloads)
                 fail("workload %s is not known", task.workload);
             prepare(&task);
-            open_up_to(&task, task.steps ? 0 : task.connections);
             workloads[i].run(&task);
-            close_all();
+            if (task.steps)
+                close_down_to(0);
         }
         fflush(stdout);
+        hold();
     }
     return 0;
 }
