@@ -34,10 +34,8 @@ def answer_to(offers: Iterable[str]) -> str | None:
         if (
             name == NAME
             and len({parameter.partition("=")[0] for parameter in parameters}) == len(parameters)
-            and all(
-                re.fullmatch(r"server_no_context_takeover|server_max_window_bits=(9|1[0-5])", each) for each in ours
-            )
-            and all(re.fullmatch(r"client_no_context_takeover|client_max_window_bits(=\d+)?", each) for each in hints)
+            and all(re.fullmatch(_MET, each) for each in ours)
+            and all(re.fullmatch(_HINTS, each) for each in hints)
         ):
             return "; ".join([NAME, *ours])
     return None
