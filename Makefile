@@ -8,7 +8,7 @@ up: engine
 	docker compose --profile $(PROFILE) up --build --wait
 
 down:
-	docker compose --profile nginx --profile apache --profile direct down
+	docker compose --profile nginx --profile apache --profile direct --profile hub down
 
 test: engine .venv
 	.venv/bin/pytest

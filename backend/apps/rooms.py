@@ -1,17 +1,11 @@
-"""Send every message to everybody in the same room: `/wss?room=tea`. One process knows only its own clients."""
+"""Send every message to everybody in the same room: `/wss?tea`."""
 
-from collections import defaultdict
-
-from wss import Connection, broadcast
-
-rooms: defaultdict[str, set[Connection]] = defaultdict(set)
+from wss import Connection
+from wss.rooms import rooms
 
 
 async def handler(connection: Connection) -> None:
-    room = rooms[connection.request.path.partition("?")[2]]
-    room.add(connection)
-    try:
-        async for message in connection:
-            broadcast(room, message)
-    finally:
-        room.discard(connection)
+    room = connection.request.path.partition("?")[2]
+    await rooms.join(connection, room)
+    async for message in connection:
+        await rooms.send(room, message)

@@ -2,14 +2,21 @@
 
 import asyncio
 import os
+import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 from wss import metrics
-from wss.app import load_handler
+from wss.app import load_handler, rooms_in_use
 from wss.logs import start_logging
 from wss.parent import Parent, run_directory
 from wss.settings import SettingError, Settings, read_settings
+
+_ALONE = (
+    "the handler uses wss.rooms, and clients of different processes would not reach each other."
+    " Give HUB=valkey://hub:6379 (`--profile hub`)"
+)
 
 
 def check() -> Settings:
@@ -17,12 +24,30 @@ def check() -> Settings:
     try:
         settings = read_settings(os.environ)
         load_handler(settings.app)
+        if rooms_in_use() and not settings.hub and settings.workers > 1:
+            raise SettingError(f"WORKERS={settings.workers}: {_ALONE}, or WORKERS=1")
     except SettingError as error:
         sys.exit(f"error: {error}")
     return settings
 
 
+async def _check_rooms(settings: Settings) -> None:
+    """Raise SettingError where clients of the same room would not reach each other."""
+    if settings.hub:
+        from wss.hub import reach  # its client is as large as all of ours
+
+        await reach(settings)
+    elif settings.replicas:
+        with suppress(OSError):  # nobody to ask: no Docker
+            found = await asyncio.get_running_loop().getaddrinfo(settings.replicas, None, family=socket.AF_INET)
+            replicas = {address for *_, address in found}
+            if len(replicas) > 1:
+                raise SettingError(f"{len(replicas)} replicas: {_ALONE}, or one replica")
+
+
 async def _serve(settings: Settings) -> int:
+    if rooms_in_use():
+        await _check_rooms(settings)
     with run_directory(settings.run_dir) as run_dir:
         try:
             watched = metrics.serve(run_dir, settings.metrics_port)

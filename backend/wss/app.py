@@ -2,13 +2,17 @@
 
 import importlib
 import inspect
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from wss.connection import Connection
 from wss.settings import SettingError
+
+if TYPE_CHECKING:
+    from wss.rooms import Rooms
 
 Handler = Callable[[Connection], Awaitable[None]]
 
@@ -31,6 +35,11 @@ def load_handler(app: str) -> Handler:
             f" Define it as `async def {attribute}(connection)`"
         ) from None
     return cast(Handler, handler)
+
+
+def rooms_in_use() -> "Rooms | None":
+    """Return the rooms, if the handler that was loaded, or anything that it imports, has imported wss.rooms."""
+    return getattr(sys.modules.get("wss.rooms"), "rooms", None)
 
 
 def _import(name: str) -> ModuleType:

@@ -20,8 +20,7 @@ from wss.address import AddressLimits, readable
 from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
 from wss.metrics import SAMPLED_ONE_IN, Metrics
-from wss.receiving import BINARY, TEXT
-from wss.sending import Sending, Turn
+from wss.sending import Message, Sending, Turn
 from wss.settings import Settings
 
 log = logging.getLogger("wss.connection")
@@ -50,6 +49,7 @@ class Connection(Sending):
         certificate: ClientCertificate | None,
         accepted: float,
         opened: Callable[["Connection"], None],
+        ended: Callable[["Connection"], None],
     ) -> None:
         compression = response.headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, settings.max_message) if compression else None
@@ -63,6 +63,7 @@ class Connection(Sending):
         self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
         self._tell_opened = opened
+        self._tell_ended = ended
         self._pinged = 0.0
         self.latency = 0.0
         """Seconds that the last ping took there and back; 0 until one did."""
@@ -102,6 +103,7 @@ class Connection(Sending):
                 waiting.set_exception(closed)
                 waiting.exception()  # nobody need wait for it
         self._address_limits.leave(self.client)
+        self._tell_ended(self)
         code, closed_by = _how_it_ended(closing)
         self._metrics.closed(code, closed_by, self.traffic)
         log.info(
@@ -291,6 +293,6 @@ def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
 
     A message that could not be sent is never dropped silently: the connection ends, and the client knows.
     """
-    kind, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
+    once = Message(message)
     for connection in tuple(connections):
-        connection.push(kind, payload)
+        connection.push(once)

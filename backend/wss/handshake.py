@@ -48,10 +48,13 @@ class Handshake:
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
-    def refuse(self, request: Request, *, full: bool = False, draining: bool = False) -> Refusal | None:
+    def refuse(
+        self, request: Request, *, full: bool = False, draining: bool = False, health: str = "ok"
+    ) -> Refusal | None:
         """Return the answer that is no websocket, or None to go on.
 
-        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
+        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one. `health`
+        is what to say on the health path where all else goes on.
         """
         headers = request.headers
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
@@ -66,7 +69,7 @@ class Handshake:
         if refused := self._check_host(headers):
             return refused
         if path == HEALTH_PATH:
-            return refusal("", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, "ok")))
+            return refusal("", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, health)))
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
             return Refusal("", self._page.response())
         if path not in self._paths:

@@ -7,6 +7,9 @@ import os
 import socket
 import ssl
 import sys
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 
 from wss.handshake import HEALTH_PATH
 from wss.settings import Settings, read_settings
@@ -14,18 +17,17 @@ from wss.settings import Settings, read_settings
 TIMEOUT = 3.0  # seconds
 
 
-def status_line(settings: Settings) -> str:
-    """Return the first line of the answer on the health path; raises OSError where there is none."""
+def ask(settings: Settings) -> tuple[int, str]:
+    """Return status and text of the answer on the health path; raises OSError where there is none."""
     name = min(settings.domain)
     host = f"[{name}]" if ":" in name else name
-    with (
-        socket.create_connection(("127.0.0.1", settings.port), timeout=TIMEOUT) as plain,
-        _secured(plain, name, settings) as connection,
-        connection.makefile("rwb") as stream,
-    ):
-        stream.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        stream.flush()
-        return stream.readline().decode("ascii", "replace").strip()
+    with socket.create_connection(("127.0.0.1", settings.port), timeout=TIMEOUT) as plain:
+        connection = HTTPConnection(host)
+        connection.sock = _secured(plain, name, settings)
+        with closing(connection):
+            connection.request("GET", HEALTH_PATH)
+            response = connection.getresponse()
+            return response.status, response.read().decode("ascii", "replace").strip()
 
 
 def _secured(plain: socket.socket, name: str, settings: Settings) -> socket.socket:
@@ -39,8 +41,8 @@ def _secured(plain: socket.socket, name: str, settings: Settings) -> socket.sock
 
 if __name__ == "__main__":
     try:
-        answer = status_line(read_settings(os.environ))
-    except OSError as error:
+        status, text = ask(read_settings(os.environ))
+    except (OSError, HTTPException) as error:
         sys.exit(f"no answer: {error}")
-    print(answer)
-    sys.exit(" 200 " not in answer)
+    print(status, text)
+    sys.exit(status != HTTPStatus.OK)

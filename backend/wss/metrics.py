@@ -48,6 +48,7 @@ class Metrics:
         self._ended = Traffic()  # of all connections that are closed
         self._told = Traffic()  # what the counters have
         self._certificate: Gauge | None = None
+        self._hub: _Hub | None = None
         self._workers = Gauge("wss_workers", "Workers", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
@@ -97,6 +98,21 @@ class Metrics:
         """Count a message that was timed."""
         self._message.observe(seconds)
 
+    def hub(self, *, up: bool) -> None:
+        """Tell whether the hub answers."""
+        if self._hub is None:  # there is a hub
+            self._hub = _Hub(self._registry)
+        self._hub.up.set(up)
+
+    def hub_messages(self, direction: str, number: int = 1) -> None:
+        if self._hub:
+            self._hub.messages.labels(direction).inc(number)
+
+    def hub_lost(self, number: int) -> None:
+        """Count messages that did not reach the hub."""
+        if self._hub:
+            self._hub.lost.inc(number)
+
     def certificate_expires(self, when: float) -> None:
         """Tell when the certificate that clients get expires: seconds since 1970."""
         if self._certificate is None:  # from the first time on: 0 would be an alarm
@@ -131,6 +147,15 @@ class Metrics:
             for counter, name in ((self._messages, f"messages_{direction}"), (self._bytes, f"bytes_{direction}")):
                 counter.labels(direction).inc(getattr(now, name) - getattr(self._told, name))
         self._told = now
+
+
+class _Hub:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.up = Gauge(
+            "wss_hub_up", "Whether the hub answers every worker", registry=registry, multiprocess_mode="livemin"
+        )
+        self.messages = Counter("wss_hub_messages", "Messages to and from the hub", ["direction"], registry=registry)
+        self.lost = Counter("wss_hub_messages_lost", "Messages that did not reach the hub", registry=registry)
 
 
 def write_into(directory: Path, worker: int) -> None:

@@ -43,6 +43,14 @@ _SMALL = 1024
 _HEADS = {_FIN | kind: [_head(_FIN | kind, size) for size in range(_SMALL)] for kind in (TEXT, BINARY)}
 
 
+class Message:
+    """A message for many, framed once for all of them that do not compress."""
+
+    def __init__(self, message: str | bytes) -> None:
+        self.kind, self.payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, bytes(message))
+        self.frame = _head(_FIN | self.kind, len(self.payload)) + self.payload
+
+
 class Turn:
     """The connections that have something to write at the next turn of the loop: one timer for all of them."""
 
@@ -77,7 +85,7 @@ class Sending(Receiving):
         # What a sender has to wait for, if anything: that the client reads; that a message in fragments is through.
         self._read_on: asyncio.Event | None = None
         self._through: asyncio.Event | None = None
-        self._held: list[tuple[int, bytes]] = []  # broadcast until then
+        self._held: list[Message] = []  # broadcast until then
         self._held_size = 0
 
     @property
@@ -106,7 +114,7 @@ class Sending(Receiving):
         if self._read_on:
             await self._until_read()
 
-    def push(self, kind: int, payload: bytes) -> None:
+    def push(self, message: Message) -> None:
         """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
         if not self.is_open:
             return
@@ -114,10 +122,14 @@ class Sending(Receiving):
         if self.unread + self._held_size > most:
             self.cut(f"has {most} bytes unread")
         elif self._through:
-            self._held.append((kind, payload))  # only control frames may come between fragments (RFC 6455 section 5.4)
-            self._held_size += len(payload)
+            self._held.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
+            self._held_size += len(message.payload)
+        elif self._deflate:
+            self._write(message.kind, message.payload, more=True)
         else:
-            self._write(kind, payload, more=True)
+            self.traffic.messages_out += 1
+            self.traffic.bytes_out += len(message.payload)
+            self._write_later(message.frame, more=True)
 
     def _write(self, kind: int, payload: bytes, *, fin: bool = True, more: bool = False) -> None:
         """Write a frame: now, or where there is `more` to come, together with that."""
@@ -138,18 +150,19 @@ class Sending(Receiving):
             self.flush()
             self.ws_transport.underlying_transport.writelines([_head(first, size), payload])
             return
-        if self._together:
-            self._together.append(frame)
-            self._together_size += size
-            if not more or self._together_size > TOGETHER or time.monotonic() > self._together_since + PATIENCE:
-                self.flush()
-        elif more and size <= TOGETHER:
-            self._together.append(frame)
-            self._together_size = size
-            self._together_since = time.monotonic()
-            self._turn.add(self)
+        if more or self._together:
+            self._write_later(frame, more=more)
         else:
             self.ws_transport.underlying_transport.write(frame)
+
+    def _write_later(self, frame: bytes, *, more: bool) -> None:
+        if not self._together:
+            self._together_since = time.monotonic()
+            self._turn.add(self)
+        self._together.append(frame)
+        self._together_size += len(frame)
+        if not more or self._together_size > TOGETHER or time.monotonic() > self._together_since + PATIENCE:
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits for more: before anything else goes out, and at the end of the turn."""
@@ -188,7 +201,7 @@ class Sending(Receiving):
             through.set()
             held, self._held, self._held_size = self._held, [], 0
             for message in held:
-                self.push(*message)
+                self.push(message)
 
     async def _until_writable(self) -> None:
         while self._through:

@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from http import HTTPStatus
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import picows
 from picows.websockets import ConnectionClosed, Request, Response
@@ -23,6 +23,9 @@ from wss.metrics import Metrics
 from wss.sending import Turn
 from wss.settings import Settings
 
+if TYPE_CHECKING:  # where no handler needs it, it is not loaded
+    from wss.rooms import Rooms
+
 log = logging.getLogger("wss.server")
 # picows reports every accept and every broken frame; of an adapter it does not make another Logger for each connection.
 _picows_log = logging.LoggerAdapter(logging.getLogger("wss.picows"))
@@ -39,11 +42,12 @@ HANDOVER = 1.0
 class WebSocketServer:
     """One handler on one listening socket; runs in a ListeningLoop."""
 
-    def __init__(self, handler: Handler, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, handler: Handler, settings: Settings, metrics: Metrics, rooms: "Rooms | None" = None) -> None:
         self._settings = settings
         self._metrics = metrics
         self._handshake = Handshake(settings)
         self._handler = handler
+        self._rooms = rooms
         self._handling: dict[Connection, asyncio.Task[None]] = {}
         self._turn = Turn()
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
@@ -128,7 +132,7 @@ class WebSocketServer:
         arrived.decided = True
         request = Request.from_picows(upgrade)
         full = len(self._handling) >= self._settings.max_connections
-        refused = self._handshake.refuse(request, full=full, draining=self._draining)
+        refused = self._handshake.refuse(request, full=full, draining=self._draining, health=self.health)
         client, presented = arrived.peer, verified(arrived.certificate)
         if is_trusted(arrived.peer, self._settings.trusted_proxies):
             client, presented = believed_address(arrived.peer, request.headers), told(request.headers)
@@ -151,6 +155,7 @@ class WebSocketServer:
             certificate=presented,
             accepted=arrived.time,
             opened=self._start,
+            ended=self._end,
         )
         return picows.WSUpgradeResponseWithListener(response.to_picows(), connection)
 
@@ -169,9 +174,20 @@ class WebSocketServer:
             return refusal("address", HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "1"})
         return None
 
+    @property
+    def health(self) -> str:
+        """What the health path says of a server that is not about to end."""
+        return "ok" if self._rooms is None or self._rooms.is_whole else "degraded: the hub is away"
+
     def _start(self, connection: Connection) -> None:
+        if self._rooms:
+            self._rooms.enter(connection)
         self._keepalive.watch(connection)
         self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
+
+    def _end(self, connection: Connection) -> None:
+        if self._rooms:
+            self._rooms.exit(connection)
 
     async def _handle(self, connection: Connection) -> None:
         try:

@@ -1,5 +1,6 @@
 """The settings of the backend: read from the environment once, at start, into one frozen object."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -84,6 +85,12 @@ class Settings:
     """The port that clients connect to for TLS, where it is ours."""
     expiry_file: Path | None
     """Where the desk says when the proxy's certificate expires."""
+    hub: str | None
+    """The URL of the Valkey by which workers reach each other's clients; None: each is alone."""
+    hub_password_file: Path | None
+    """Where its password is, unless it is in the URL."""
+    replicas: str | None
+    """The host name that all replicas of this service share; None: there is but one."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -98,7 +105,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         try:
             return parse(value)
         except ValueError as error:
-            raise SettingError(f"{name}={value!r}: {error}") from None
+            shown = re.sub("//.*@", "//…@", value)  # no password in a log
+            raise SettingError(f"{name}={shown!r}: {error}") from None
 
     settings = Settings(
         app=read("APP", "apps.ok:handler", values.handler),
@@ -132,6 +140,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         page=read("PAGE", "", values.path),
         public_port=read("DIRECT_PORT", "8282", values.published_port),
         expiry_file=read("EXPIRY_FILE", "", values.path),
+        hub=read("HUB", "", values.hub),
+        hub_password_file=read("HUB_PASSWORD_FILE", "", values.path),
+        replicas=read("REPLICAS", "", values.name),
     )
     if settings.ping_interval > MOST_SILENCE:
         raise SettingError(

@@ -7,6 +7,19 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 
 
+def hub(value: str) -> str | None:
+    if not value:
+        return None
+    address = re.fullmatch(r"valkey://(?:[^/@:]*:[^/@]*@)?([^/@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?", value)
+    if not address or int((address[2] or ":0")[1:]) > 65535:
+        raise ValueError("not the address of a Valkey. Give valkey://host, or valkey://:password@host:port")
+    return value
+
+
+def name(value: str) -> str | None:
+    return value or None
+
+
 def handler(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
         raise ValueError("not a handler. Give module:coroutine, for example APP=apps.echo:handler")

@@ -14,16 +14,19 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wss import metrics, plain_http, status
-from wss.app import load_handler
+from wss.app import load_handler, rooms_in_use
 from wss.certificate import Certificate, follow_expiry
 from wss.logs import start_logging
 from wss.loop import ListeningLoop
 from wss.metrics import Metrics
 from wss.server import WebSocketServer
 from wss.settings import SettingError, Settings, read_settings
+
+if TYPE_CHECKING:
+    from wss.rooms import Rooms
 
 log = logging.getLogger("wss.worker")
 
@@ -43,10 +46,13 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     metrics.write_into(settings.run_dir, number)
     counts = Metrics()
     certificate = Certificate(settings.tls, settings, counts) if settings.tls else None
-    server = WebSocketServer(handler, settings, counts)
+    keeping = [asyncio.create_task(counts.keep())]
+    rooms = rooms_in_use()
+    if rooms and settings.hub:
+        keeping.append(await _open_hub(rooms, settings, counts))
+    server = WebSocketServer(handler, settings, counts, rooms)
     answering = await status.answer_on(status.socket_path(settings.run_dir, number), Report(server, counts).describe)
     await server.listen(sock, certificate)
-    keeping = [asyncio.create_task(counts.keep())]
     if certificate:
         keeping.append(asyncio.create_task(certificate.follow()))
     elif settings.expiry_file:
@@ -73,6 +79,18 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     counts.flush()
 
 
+async def _open_hub(rooms: "Rooms", settings: Settings, counts: Metrics) -> asyncio.Task[None]:
+    """Return the task that keeps up the connection. Where the hub is away, the clients of this worker are served."""
+    from wss.hub import TIMEOUT, Hub  # the hub's client is as large as all of ours
+
+    hub = Hub(settings, counts, rooms.receive)
+    rooms.open(hub)
+    keeping = asyncio.create_task(hub.keep())
+    with suppress(TimeoutError):
+        await asyncio.wait_for(hub.arrived.wait(), TIMEOUT)
+    return keeping
+
+
 class Report:
     """What `status` tells of a worker."""
 
@@ -87,7 +105,7 @@ class Report:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
             "process": os.getpid(),
-            "state": "stopping" if self._server.draining else "serving",
+            "state": "stopping" if self._server.draining else self._server.health.replace("ok", "serving"),
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._counts.opened_so_far,

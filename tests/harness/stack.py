@@ -52,7 +52,8 @@ class Stack:
         """Run `docker compose …` as the README does, with the settings in the environment."""
         # Not what a developer has beside it: no compose.override.yaml, no .env.
         files = [f"--file={file}" for file in self.files or [self.directory / "compose.yaml"]]
-        project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, f"--profile={self.profile}"]
+        profiles = [f"--profile={profile}" for profile in (self.profile, *(["hub"] if "HUB" in self.settings else []))]
+        project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, *profiles]
         done = subprocess.run(
             ["docker", "compose", "--ansi=never", *project, *arguments],
             cwd=self.directory,
@@ -73,7 +74,7 @@ class Stack:
 
     def remove(self) -> None:
         """Remove everything that the project made: containers, networks, volumes, images; of other profiles too."""
-        all_profiles = [f"--profile={profile}" for profile in PROFILES]
+        all_profiles = [f"--profile={profile}" for profile in (*PROFILES, "hub")]
         outcome = self.compose(
             *all_profiles, "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1"
         )

@@ -1,5 +1,7 @@
 """A request in, a decision out."""
 
+from typing import Any
+
 import pytest
 from multidict import CIMultiDict
 from picows.websockets import Request, Response
@@ -123,7 +125,7 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
         ("/nope", {"full": True}, 404),
     ],
 )
-def test_a_server_without_room_says_so(path: str, state: dict[str, bool], status: int) -> None:
+def test_a_server_without_room_says_so(path: str, state: dict[str, Any], status: int) -> None:
     refused = Handshake(read_settings({})).refuse(request(path), **state)
     assert refused is not None
     assert refused.response.status_code == status

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from test_handshake import decide, request
 
-PAGE = Path(__file__).parents[2] / "site" / "index.html"
+SITE = Path(__file__).parents[2] / "site"
+PAGE = SITE / "index.html"
 
 
 def test_who_wants_no_websocket_gets_the_page() -> None:
@@ -30,8 +31,9 @@ def test_elsewhere_or_without_a_page_it_is_426(path: str, environment: dict[str,
 
 
 @pytest.mark.parametrize("element", ["style", "script"])
-def test_the_page_allows_what_is_in_it_and_nothing_else(element: str) -> None:
-    page = PAGE.read_text()
+@pytest.mark.parametrize("name", ["index.html", "chat.html"])
+def test_a_page_allows_what_is_in_it_and_nothing_else(name: str, element: str) -> None:
+    page = (SITE / name).read_text()
     (content,) = re.findall(rf"<{element}[^>]*>(.*?)</{element}>", page, re.DOTALL)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     digest = b64encode(sha256(content.encode()).digest()).decode()
