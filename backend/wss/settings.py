@@ -105,7 +105,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         try:
             return parse(value)
         except ValueError as error:
-            shown = re.sub("//.*@", "//…@", value)  # no password in a log
+            shown = re.sub("//[^/@]*:.*@", "//…@", value)  # no password in a log
             raise SettingError(f"{name}={shown!r}: {error}") from None
 
     settings = Settings(
