@@ -14,7 +14,7 @@ from wss.address import AddressLimits, believed_address, is_trusted
 from wss.app import Handler
 from wss.certificate import Certificate
 from wss.client_certificate import ClientCertificate, told, verified
-from wss.connection import Connection
+from wss.connection import Connection, peer_address
 from wss.gate import Limits, arrival
 from wss.handshake import Handshake, Refusal, refusal
 from wss.keepalive import Keepalive
@@ -22,6 +22,7 @@ from wss.listener import Listener
 from wss.metrics import Metrics
 from wss.sending import Turn
 from wss.settings import Settings
+from wss.status import tell_all
 
 if TYPE_CHECKING:  # where no handler needs it, it is not loaded
     from wss.rooms import Rooms
@@ -35,6 +36,10 @@ _picows_log.setLevel(logging.CRITICAL)
 _LONGEST_HEAD = 16 * 1024 - 1
 # Bytes that each connection has for what it receives, to begin with; picows doubles them whenever they are too few.
 _READ_BUFFER = 2048
+# What a proxy asks for that is about to end, as it cannot send close frames itself; and what workers tell each other.
+LEAVING_PATH = "/leaving"
+PROXY_LEAVES = "proxy-leaves"
+SERVICE_RESTART = (1012, "server is restarting")
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 
@@ -98,7 +103,7 @@ class WebSocketServer:
         self._listener.close()
         try:
             async with asyncio.timeout(patience):
-                await self._close_all(code, reason)
+                await self._close_all(self.connections, code, reason)
                 if handlers := list(self._handling.values()):
                     await asyncio.wait(handlers)
         except TimeoutError:
@@ -106,8 +111,15 @@ class WebSocketServer:
         finally:
             self._pinging.cancel()
 
-    async def _close_all(self, code: int, reason: str) -> None:
-        connections = self.connections
+    def close_those_of(self, proxy: str) -> dict[str, int]:
+        """Close the clients that came by a proxy of this address; return how many."""
+        connections = [connection for connection in self.connections if peer_address(connection) == proxy]
+        if connections and not self._draining:
+            log.info("the proxy %s leaves: closing its %d connections", proxy, len(connections))
+            self._closing = asyncio.create_task(self._close_all(connections, *SERVICE_RESTART))
+        return {"closing": len(connections)}
+
+    async def _close_all(self, connections: list[Connection], code: int, reason: str) -> None:
         pause = self._settings.stop_spread / max(len(connections) - 1, 1)
         async with asyncio.TaskGroup() as closing:
             for number, connection in enumerate(connections):
@@ -135,6 +147,11 @@ class WebSocketServer:
         refused = self._handshake.refuse(request, full=full, draining=self._draining, health=self.health)
         client, presented = arrived.peer, verified(arrived.certificate)
         if is_trusted(arrived.peer, self._settings.trusted_proxies):
+            if request.path == LEAVING_PATH:
+                assert self._settings.run_dir
+                self._telling = asyncio.create_task(tell_all(self._settings.run_dir, PROXY_LEAVES, arrived.peer))
+                ok = refusal("", HTTPStatus.OK, "your clients are asked to come back another way")
+                return picows.WSUpgradeResponseWithListener(ok.response.to_picows(), None)
             client, presented = believed_address(arrived.peer, request.headers), told(request.headers)
         refused = refused or self._check_address(client) or self._check_certificate(presented)
         if refused:

@@ -1,6 +1,7 @@
 """`python -m wss.status`: the workers of this container, and their open connections, as tables.
 
-Each worker answers on a socket in RUN_DIR with what it is doing, as JSON.
+Each worker has a socket in RUN_DIR, where it answers `describe` with what it is doing, as JSON; and the workers tell
+each other there what concerns all of them.
 """
 
 import asyncio
@@ -8,8 +9,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wss.metrics import Traffic
 from wss.settings import SettingError, read_settings
 
 TIMEOUT = 2.0  # seconds that a worker has to answer
+DESCRIBE = "describe"
 _SUFFIX = ".sock"
 _TRAFFIC = tuple(Traffic().as_dict())
 
@@ -27,15 +29,27 @@ def socket_path(directory: Path, worker: int) -> Path:
     return directory / f"{worker}{_SUFFIX}"
 
 
-async def answer_on(path: Path, describe: Callable[[], dict[str, Any]]) -> asyncio.Server:
-    """Answer whoever connects with a description, from now on."""
+async def answer_on(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
+    """Answer whoever sends one of these commands, and its arguments, in a line; from now on."""
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
-            writer.write(json.dumps(describe()).encode())
-            await writer.drain()
+            name, *arguments = (await reader.readline()).decode().split() or [""]
+            if command := commands.get(name):
+                writer.write(json.dumps(command(*arguments)).encode())
+                await writer.drain()
 
     return await asyncio.start_unix_server(answer, path)
+
+
+async def tell_all(directory: Path, *words: str) -> None:
+    """Let all workers of this container do something, the one that calls this included."""
+    for path in directory.glob(f"*{_SUFFIX}"):  # noqa: ASYNC240  # in memory
+        with suppress(OSError):  # it has ended just now
+            _, writer = await asyncio.open_unix_connection(path)
+            with closing(writer):
+                writer.write(f"{' '.join(words)}\n".encode())
+                await writer.drain()
 
 
 def ask(path: Path) -> dict[str, Any] | None:
@@ -44,6 +58,7 @@ def ask(path: Path) -> dict[str, Any] | None:
         connection.settimeout(TIMEOUT)
         try:
             connection.connect(str(path))
+            connection.sendall(f"{DESCRIBE}\n".encode())
             with connection.makefile("rb") as stream:
                 description: dict[str, Any] = json.load(stream)
         except TimeoutError:

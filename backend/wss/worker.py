@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from wss.certificate import Certificate, follow_expiry
 from wss.logs import start_logging
 from wss.loop import ListeningLoop
 from wss.metrics import Metrics
-from wss.server import WebSocketServer
+from wss.server import PROXY_LEAVES, SERVICE_RESTART, WebSocketServer
 from wss.settings import SettingError, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("wss.worker")
 
 GOING_AWAY = (1001, "server is going away")
-SERVICE_RESTART = (1012, "server is restarting")
 # Seconds from the signal until handlers that are still busy are cancelled.
 DRAIN_TIMEOUT = 10.0
 
@@ -51,7 +51,11 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     if rooms and settings.hub:
         keeping.append(await _open_hub(rooms, settings, counts))
     server = WebSocketServer(handler, settings, counts, rooms)
-    answering = await status.answer_on(status.socket_path(settings.run_dir, number), Report(server, counts).describe)
+    commands: dict[str, Callable[..., dict[str, Any]]] = {
+        status.DESCRIBE: Report(server, counts).describe,
+        PROXY_LEAVES: server.close_those_of,
+    }
+    answering = await status.answer_on(status.socket_path(settings.run_dir, number), commands)
     await server.listen(sock, certificate)
     if certificate:
         keeping.append(asyncio.create_task(certificate.follow()))

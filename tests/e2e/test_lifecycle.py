@@ -18,6 +18,7 @@ from websocket import ABNF
 CLIENTS = 5
 MANY = 200
 GOING_AWAY = 1001
+SERVICE_RESTART = 1012
 
 
 def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
@@ -69,14 +70,19 @@ def test_a_stop_under_load_says_1001_to_every_client_and_ends_with_0(
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_a_proxy_alone_ends_in_time_whoever_is_connected(
+def test_a_proxy_that_stops_alone_says_1012_to_its_clients_and_ends_in_time(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
 ) -> None:
-    stack = new_stack(profile)
-    stack.up()
-    connect(target_of(stack, ca_file))
+    stack = new_stack(profile, WORKERS="2")
+    stack.up("--scale=backend=2")
+    target = target_of(stack, ca_file)
+    connect(target)  # never reads
+    clients = [connect(target) for _ in range(MANY)]
     before = int(time.time())
-    assert stack.compose("stop", profile).code == 0
+    with ThreadPoolExecutor(MANY) as pool:
+        codes = [pool.submit(_close_code, client) for client in clients]
+        assert stack.compose("stop", profile).code == 0
+    assert [code.result() for code in codes] == [SERVICE_RESTART] * MANY
     assert _exit_codes(stack, since=before) == {profile: 0}
 
 
@@ -117,7 +123,7 @@ def test_new_workers_take_over_without_a_failed_connect(
     stack.container(stack.server).kill("SIGHUP")
     # Every single connect succeeds, until a new worker answers.
     eventually(lambda: _process(connect(target)) != first, 10, "a new worker serves")
-    assert _close_code(old) == 1012
+    assert _close_code(old) == SERVICE_RESTART
     assert stack.container(stack.server).status == "running"
 
 

@@ -1,0 +1,60 @@
+"""A proxy that is about to end: its clients are closed with 1012, in all workers, and nobody else's."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from raw import HANDSHAKE
+from server import TIMEOUT, Server, Start
+
+PROXY, OTHER = "127.0.0.2", "127.0.0.3"
+CLIENTS = 8
+
+
+class Via:
+    """A connection that comes from this address."""
+
+    def __init__(self, server: Server, address: str, request: bytes, opened: ExitStack) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", server.port), TIMEOUT, (address, 0))
+        opened.enter_context(self._socket)
+        self._stream = opened.enter_context(self._socket.makefile("rb"))
+        self._socket.sendall(request)
+        self.status = int(self._stream.readline().split()[1])
+        while self._stream.readline() != b"\r\n":
+            pass
+
+    def close_code(self) -> int:
+        assert self._stream.read(1) == b"\x88"
+        size = self._stream.read(1)[0]
+        return int.from_bytes(self._stream.read(size)[:2], "big")
+
+    def hears(self, expected: bytes) -> bool:
+        self._socket.sendall(b"\x81\x80\0\0\0\0")
+        return self._stream.read(len(expected)) == expected
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def _ask(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def test_all_clients_of_a_proxy_that_leaves_are_closed_and_no_others(start: Start, opened: ExitStack) -> None:
+    server = start(WORKERS="2", TRUSTED_PROXIES="127.0.0.0/8")
+    server.wait_for("(serving)")
+    clients, others = ([Via(server, address, HANDSHAKE, opened) for _ in range(CLIENTS)] for address in (PROXY, OTHER))
+    assert Via(server, PROXY, _ask("/leaving"), opened).status == 200
+    assert [client.close_code() for client in clients] == [1012] * CLIENTS
+    assert all(other.hears(b"\x81\x02ok") for other in others)
+
+
+def test_who_is_no_proxy_cannot_ask(start: Start, opened: ExitStack) -> None:
+    server = start(TRUSTED_PROXIES="10.0.0.0/8")
+    client = Via(server, PROXY, HANDSHAKE, opened)
+    assert Via(server, PROXY, _ask("/leaving"), opened).status == 404
+    assert client.hears(b"\x81\x02ok")
