@@ -154,6 +154,44 @@ def test_the_page_is_connected_again_after_a_restart(
         expect(page.locator("#log [data-direction=received]")).to_have_text(re.compile("ok$"))
 
 
+@pytest.mark.profiles("nginx", "apache")
+def test_two_people_chat(
+    playwright: Playwright, clients: str, new_stack: NewStack, profile: str, ca_file: Path
+) -> None:
+    assert clients
+    stack = new_stack(profile, DOMAIN=NAME, APP="apps.chat:handler")
+    stack.up()
+    with chromium(playwright, stack, ca_file) as browser:
+        ann, bob = (browser.new_context(viewport={"width": 320, "height": 640}).new_page() for _ in range(2))
+        complaints = _complaints(ann)
+        for page, name in ((ann, "Ann"), (bob, "Bob")):
+            _visit(page, f"{_url(stack)}chat.html")
+            page.fill("#name", name)
+            page.fill("#room", "tea")
+            page.keyboard.press("Enter")
+            expect(page.locator("#state")).to_have_attribute("data-state", "open")
+        for page in (ann, bob):
+            expect(page.locator("#names li")).to_have_text(["Ann", "Bob"])
+        # By keyboard alone, and what is typed stays text.
+        ann.keyboard.type("<b>hello</b>")
+        ann.keyboard.press("Enter")
+        for page in (ann, bob):
+            expect(page.locator("#log .message")).to_have_text(re.compile("Ann <b>hello</b>$"))
+        bob.fill("#text", "/w Ann psst")
+        bob.keyboard.press("Enter")
+        expect(ann.locator("#log .whisper")).to_have_text(re.compile("Bob → Ann psst$"))
+        bob.fill("#text", "/w Carl psst")
+        bob.keyboard.press("Enter")
+        expect(bob.locator("#log")).to_contain_text("'Carl' is not here")
+        assert ann.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        bob.close()
+        expect(ann.locator("#names li")).to_have_text(["Ann"])
+        assert stack.compose("restart", stack.server).code == 0
+        expect(ann.locator("#state")).to_have_attribute("data-state", "open", timeout=60_000)
+        expect(ann.locator("#names li")).to_have_text(["Ann"])
+        assert complaints == []
+
+
 NODE = """
 const ws = new WebSocket(process.argv[1]);
 ws.onopen = () => ws.send("tom");
