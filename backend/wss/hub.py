@@ -11,6 +11,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from typing import NamedTuple
 
 from valkey.asyncio import Valkey
 from valkey.asyncio.client import PubSub
@@ -64,6 +65,14 @@ async def reach(settings: Settings, patience: float = 10.0) -> None:
         await asyncio.sleep(FIRST_PAUSE)
 
 
+class _Said(NamedTuple):
+    """What is to be said, and who waits for the number of workers that it reaches; no contents: just the number."""
+
+    topic: str
+    contents: bytes | None
+    reached: asyncio.Future[int | None]
+
+
 class Hub:
     """The connection of one worker; it comes back by itself."""
 
@@ -74,14 +83,12 @@ class Hub:
         self._receive = receive
         self._wanted: set[str] = set()
         self._acknowledged: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
-        # To be said, in this order: a topic, what, and who waits for the number of workers that it reached.
-        self._outbox: deque[tuple[str, bytes, asyncio.Future[int | None]]] = deque()
+        self._outbox: deque[_Said] = deque()
         self._changes: deque[tuple[bool, str]] = deque()  # topics, and whether to subscribe
         self._something_to_do = asyncio.Event()
         self._takes_changes = False
         self.arrived = asyncio.Event()
         """That it was connected at least once."""
-        self._client: Valkey | None = None
         self._lost = 0
         self._away_since: float | None = time.monotonic()
         metrics.hub(up=False)
@@ -111,24 +118,19 @@ class Hub:
 
     def publish(self, topic: str, contents: bytes) -> asyncio.Future[int | None]:
         """Say something; the future: how many workers it reached (this one too, if subscribed), None if it is lost."""
-        reached: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        return self._say(_Said(topic, contents, asyncio.get_running_loop().create_future()))
+
+    def listeners(self, topic: str) -> asyncio.Future[int | None]:
+        """Ask how many workers are subscribed to a topic; the future is None where the hub is away."""
+        return self._say(_Said(topic, None, asyncio.get_running_loop().create_future()))
+
+    def _say(self, said: "_Said") -> asyncio.Future[int | None]:
         if self.is_up:
-            self._outbox.append((topic, contents, reached))
+            self._outbox.append(said)
             self._something_to_do.set()
         else:
-            self._lose(1)
-            reached.set_result(None)
-        return reached
-
-    async def listeners(self, topic: str) -> int:
-        """Return how many workers are subscribed to a topic; 0 where the hub is away."""
-        if not self._client:
-            return 0
-        try:
-            ((_, number),) = await self._client.pubsub_numsub(topic)
-        except _FAILURES:  # whoever listens notices, too
-            return 0
-        return int(number)
+            self._lose([said])
+        return said.reached
 
     async def keep(self) -> None:
         """Connect, and again whenever it breaks, until cancelled."""
@@ -136,15 +138,17 @@ class Hub:
         while True:
             try:
                 await self._talk()
-            except* _FAILURES as group:
+            except Exception as error:  # it has to come back, whatever it was
+                first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                if not isinstance(first, _FAILURES):
+                    log.exception("talking to the hub failed")
                 failures = 0 if self.is_up else failures + 1
-                self._went_away(group.exceptions[0])
+                self._went_away(first)
             await asyncio.sleep(random.uniform(0.5, 1) * min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))  # noqa: S311
 
     async def _talk(self) -> None:
         async with _client(self._settings) as client, client.pubsub() as listening:
             await listening.connect()
-            self._client = client
             self._takes_changes = True
             expected = [self._expect(topic) for topic in self._wanted]
             await listening.subscribe(*self._wanted)
@@ -184,23 +188,22 @@ class Hub:
                 changes, self._changes = self._changes, deque()
                 for wanted, topics in groupby(changes, lambda change: change[0]):
                     await (listening.subscribe if wanted else listening.unsubscribe)(*(topic for _, topic in topics))
-                await self._say(client, [self._outbox.popleft() for _ in range(min(len(self._outbox), MOST_AT_ONCE))])
-
-    async def _say(self, client: Valkey, batch: list[tuple[str, bytes, asyncio.Future[int | None]]]) -> None:
-        try:
-            pipeline = client.pipeline(transaction=False)
-            for topic, contents, _ in batch:
-                pipeline.publish(topic, contents)
-            numbers: Iterable[int | None] = await pipeline.execute()
-            self._metrics.hub_messages("out", len(batch))
-        except BaseException:
-            numbers = [None] * len(batch)
-            self._lose(len(batch))
-            raise
-        finally:
-            for (_, _, reached), number in zip(batch, numbers, strict=True):
-                if not reached.done():
-                    reached.set_result(number)
+                batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), MOST_AT_ONCE))]
+                pipeline = client.pipeline(transaction=False)
+                for said in batch:
+                    if said.contents is None:
+                        pipeline.pubsub_numsub(said.topic)
+                    else:
+                        pipeline.publish(said.topic, said.contents)
+                try:
+                    numbers = await pipeline.execute()
+                except BaseException:
+                    self._lose(batch)
+                    raise
+                self._metrics.hub_messages("out", sum(said.contents is not None for said in batch))
+                for said, number in zip(batch, numbers, strict=True):
+                    if not said.reached.done():
+                        said.reached.set_result(number if isinstance(number, int) else number[0][1])
 
     def _change(self, topic: str, *, wanted: bool) -> None:
         self._changes.append((wanted, topic))
@@ -238,7 +241,6 @@ class Hub:
             log.warning("the hub is away (%s): only clients of the same worker reach each other", why)
             self._away_since = time.monotonic()
             self._metrics.hub(up=False)
-        self._client = None
         self._takes_changes = False
         self._changes.clear()
         for waiting in self._acknowledged.values():
@@ -246,12 +248,13 @@ class Hub:
                 if not acknowledged.done():
                     acknowledged.set_result(None)
         self._acknowledged.clear()
-        self._lose(len(self._outbox))
-        while self._outbox:
-            *_, reached = self._outbox.popleft()
-            if not reached.done():
-                reached.set_result(None)
+        self._lose(self._outbox)
+        self._outbox.clear()
 
-    def _lose(self, number: int) -> None:
-        self._lost += number
-        self._metrics.hub_lost(number)
+    def _lose(self, batch: Iterable["_Said"]) -> None:
+        for said in batch:
+            if said.contents is not None:
+                self._lost += 1
+                self._metrics.hub_lost(1)
+            if not said.reached.done():
+                said.reached.set_result(None)

@@ -50,20 +50,22 @@ class _Client:
 
 
 class _Question:
-    """What was asked of other workers, until as many have answered as it has reached."""
+    """What was asked of all workers, until as many have answered as it has reached."""
 
     def __init__(self) -> None:
         self.answered = asyncio.Event()
         self.answers: list[Any] = []
-        self.expected = -1
+        self.heard_of = 0
+        self.reached = -1
 
-    def take(self, answer: Any) -> None:
-        self.answers.append(answer)
-        self.expect(self.expected)
+    def hear(self, *answer: Any) -> None:
+        self.answers += answer
+        self.heard_of += 1
+        self.expect(self.reached)
 
     def expect(self, number: int) -> None:
-        self.expected = number
-        if len(self.answers) >= number >= 0:
+        self.reached = number
+        if self.heard_of >= number >= 0:
             self.answered.set()
 
 
@@ -75,6 +77,7 @@ class Rooms:
         self._hub: Hub | None = None
         self._numbers = count_up(1)
         self._clients: dict[Connection, _Client] = {}
+        self._by_id: dict[str, _Client] = {}
         self._topics: dict[str, set[_Client]] = {_ALL: set()}
         self._questions: dict[int, _Question] = {}
 
@@ -122,9 +125,7 @@ class Rooms:
         """Send to one connection, by its id. Returns False where there is no such client, or the hub is away."""
         worker = client.partition(".")[0]
         if worker == self.worker:
-            found = [known for known in self._topics[_ALL] if known.id == client]
-            _push(found, Message(message))
-            return bool(found)
+            return self._send_to_own(client, Message(message))
         return bool(self._hub and await self._publish(_worker(worker), Message(message), to=client))
 
     async def count(self, room: str | None = None) -> int:
@@ -161,12 +162,13 @@ class Rooms:
     def enter(self, connection: Connection) -> None:
         """Take in a connection that was opened."""
         client = _Client(connection, f"{self.worker}.{next(self._numbers)}")
-        self._clients[connection] = client
+        self._clients[connection] = self._by_id[client.id] = client
         self._topics[_ALL].add(client)
 
     def exit(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         client = self._clients.pop(connection)
+        del self._by_id[client.id]
         self._topics[_ALL].discard(client)
         for topic in tuple(client.topics):
             self._leave(client, topic)
@@ -175,19 +177,22 @@ class Rooms:
         """Take in what came over the hub."""
         head, _, payload = contents.partition(b"\n")
         said = json.loads(head)
-        if said["from"] == self.worker:
-            return  # our own clients have it already
+        is_own = said["from"] == self.worker  # which knows it already
         if "answer" in said:
             if question := self._questions.get(said["answer"]):
-                question.take(json.loads(payload))
+                question.hear(json.loads(payload))
+        elif "question" in said and is_own:
+            if question := self._questions.get(said["question"]):
+                question.hear()
         elif "question" in said:
             answer = json.dumps(self._about(topic, said["what"]))
             self._publish(_worker(said["from"]), Message(answer), answer=said["question"])
-        else:
-            to = said.get("to")
-            members = self._topics.get(_ALL if to else topic, ())
+        elif not is_own:
             message = Message(payload.decode() if said["kind"] == TEXT else payload)
-            _push((client for client in members if not to or client.id == to), message)
+            if to := said.get("to"):
+                self._send_to_own(to, message)
+            else:
+                _push(self._topics.get(topic, ()), message)
 
     # Inside.
 
@@ -215,6 +220,12 @@ class Rooms:
             if self._hub:
                 self._hub.unsubscribe(topic)
 
+    def _send_to_own(self, id_: str, message: Message) -> bool:
+        client = self._by_id.get(id_)
+        if client:
+            client.connection.push(message)
+        return client is not None
+
     async def _send(self, topic: str, text_or_bytes: str | bytes, exclude: Connection | None = None) -> bool:
         message = Message(text_or_bytes)
         members = self._topics.get(topic, ())
@@ -241,13 +252,12 @@ class Rooms:
         number = next(self._numbers)
         question = self._questions[number] = _Question()
         try:
-            mine = topic in self._topics
             reached = await self._publish(topic, Message(b""), question=number, what=what)
-            question.expect(max((reached or 0) - mine, 0))
+            question.expect(reached or 0)
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await question.answered.wait()
         except TimeoutError:
-            log.warning("of %d workers, %d said who is with them", question.expected, len(question.answers))
+            log.warning("of %d workers, %d said who is with them", question.reached, question.heard_of)
         finally:
             del self._questions[number]
         return question.answers
