@@ -1,5 +1,6 @@
 """The charts: results as SVG, readable on light and dark pages."""
 
+import math
 from collections.abc import Iterable
 from statistics import median
 from xml.sax.saxutils import escape
@@ -8,6 +9,7 @@ from bench.workloads import PAIR, Results, Row
 
 OURS = ("backend ws", "direct wss", "nginx wss", "apache wss")
 WIDTH, LABELS, BAR, GAP = 720, 150, 22, 8
+MOST_POINTS = 20  # more of them are a curve
 STYLE = (
     "<style>text{font:13px system-ui,sans-serif;fill:#1c2127}.title{font-weight:600}"
     ".grid{stroke:#98a2ae;stroke-width:.5}"
@@ -73,9 +75,8 @@ def bars(title: str, unit: str, values: dict[str, float]) -> str:
 
 def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float, float]]]) -> str:
     """Return a line for each series, from the origin on."""
-    left, right, top, bottom = 70, WIDTH - 130, 40, 300
-    most_x = max(x for points in series.values() for x, _ in points)
-    most_y = max(y for points in series.values() for _, y in points)
+    left, right, top, bottom = 70, WIDTH - 150, 48, 308
+    most_x, most_y = (_round(max(point[axis] for points in series.values() for point in points)) for axis in (0, 1))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (right - left) * x / most_x, bottom - (bottom - top) * y / most_y
@@ -89,16 +90,23 @@ def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float,
             f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(most_y * quarter / 4)}</text>',
             f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{_short(most_x * quarter / 4)}</text>',
         ]
-    parts.append(f'<text x="{left - 8}" y="{top - 8}" text-anchor="end">{escape(axes[1])}</text>')
+    parts.append(f'<text x="{left}" y="{top - 10}">{escape(axes[1])}</text>')
     parts.append(f'<text x="{right}" y="{bottom + 38}" text-anchor="end">{escape(axes[0])}</text>')
     for index, (name, points) in enumerate(series.items()):
         placed = [place(x, y) for x, y in sorted(points)]
         path = " L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
         parts.append(f'<path class="c{index}" d="M{path}"/>')
-        parts += [f'<circle class="c{index}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
+        if len(placed) < MOST_POINTS:
+            parts += [f'<circle class="c{index}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
         parts.append(f'<rect class="c{index}" x="{right + 20}" y="{top + 22 * index}" width="10" height="10"/>')
         parts.append(f'<text x="{right + 36}" y="{top + 10 + 22 * index}">{escape(name)}</text>')
     return _svg(title, bottom + 50, parts)
+
+
+def _round(most: float) -> float:
+    """Return the end of an axis: four steps of 1, 2, 2.5 or 5, whatever their power of ten."""
+    power = 10.0 ** math.floor(math.log10(most / 4))
+    return next(4 * step * power for step in (1, 2, 2.5, 5, 10) if 4 * step * power >= most)
 
 
 def _short(value: float) -> str:
