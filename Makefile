@@ -2,7 +2,7 @@
 
 PROFILE ?= nginx
 
-.PHONY: up down test conformance bench engine
+.PHONY: up down test conformance swarm-test bench engine
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -15,6 +15,9 @@ test: engine .venv
 
 conformance: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/conformance
+
+swarm-test: engine .venv
+	.venv/bin/pytest --numprocesses=0 tests/swarm
 
 bench: engine bench/.venv
 	bench/.venv/bin/python -m bench
