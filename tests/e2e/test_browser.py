@@ -186,10 +186,10 @@ def test_two_people_chat(
         assert ann.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         bob.close()
         expect(ann.locator("#names li")).to_have_text(["Ann"])
+        assert complaints == []
         assert stack.compose("restart", stack.server).code == 0
         expect(ann.locator("#state")).to_have_attribute("data-state", "open", timeout=60_000)
         expect(ann.locator("#names li")).to_have_text(["Ann"])
-        assert complaints == []
 
 
 NODE = """
