@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -54,6 +55,7 @@ class WebSocketServer:
         self._handler = handler
         self._rooms = rooms
         self._handling: dict[Connection, asyncio.Task[None]] = {}
+        self._begun: set[asyncio.Task[None]] = set()
         self._turn = Turn()
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
@@ -116,8 +118,14 @@ class WebSocketServer:
         connections = [connection for connection in self.connections if peer_address(connection) == proxy]
         if connections and not self._draining:
             log.info("the proxy %s leaves: closing its %d connections", proxy, len(connections))
-            self._closing = asyncio.create_task(self._close_all(connections, *SERVICE_RESTART))
+            self._begin(self._close_all(connections, *SERVICE_RESTART))
         return {"closing": len(connections)}
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        # The loop itself keeps no task alive: https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
 
     async def _close_all(self, connections: list[Connection], code: int, reason: str) -> None:
         pause = self._settings.stop_spread / max(len(connections) - 1, 1)
@@ -149,7 +157,7 @@ class WebSocketServer:
         if is_trusted(arrived.peer, self._settings.trusted_proxies):
             if request.path == LEAVING_PATH:
                 assert self._settings.run_dir
-                self._telling = asyncio.create_task(tell_all(self._settings.run_dir, PROXY_LEAVES, arrived.peer))
+                self._begin(tell_all(self._settings.run_dir, PROXY_LEAVES, arrived.peer))
                 ok = refusal("", HTTPStatus.OK, "your clients are asked to come back another way")
                 return picows.WSUpgradeResponseWithListener(ok.response.to_picows(), None)
             client, presented = believed_address(arrived.peer, request.headers), told(request.headers)
