@@ -124,18 +124,19 @@ class Talk:
         return self._count()
 
     def _settle(self) -> None:
-        """Wait until nothing more comes: each handler has come to its last message, and the others have, too."""
+        """Let everybody say one thing more, and wait until it is heard: what was said before is heard then, or lost."""
         for talker in self.open:
-            talker.call("id")
-        heard = -1
+            talker.say()
 
-        def quiet() -> bool:
-            nonlocal heard
-            before, heard = heard, sum(len(numbers) for talker in self.open for numbers in talker.heard.values())
-            time.sleep(0.5)
-            return before == heard
+        def heard() -> bool:
+            return all(
+                listener.heard.get(speaker.name, [-1])[-1] == len(speaker.said) - 1
+                for speaker in self.open
+                for listener in self.open
+                if listener.room == speaker.room
+            )
 
-        eventually(quiet, 30, "nothing more comes")
+        eventually(heard, 30, "the last of all is heard")
 
     def _count(self) -> Tally:
         tally = Tally()
