@@ -6,8 +6,9 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its S
 
 from picows.websockets import ConnectionClosed
 
+from wss.client import client_address, client_certificate, peer_address
 from wss.client_certificate import ClientCertificate
-from wss.connection import Connection, broadcast, client_address, client_certificate, peer_address
+from wss.connection import Connection, broadcast
 from wss.tls import tls_session
 
 __all__ = [

@@ -16,11 +16,12 @@ from typing import Any
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
 
-from wss.address import AddressLimits, readable
+from wss.address import AddressLimits
 from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
+from wss.frames import Message
 from wss.metrics import SAMPLED_ONE_IN, Metrics
-from wss.sending import Message, Sending, Turn
+from wss.sending import Sending, Turn
 from wss.settings import Settings
 
 log = logging.getLogger("wss.connection")
@@ -271,21 +272,6 @@ def _how_it_ended(closing: Any) -> tuple[int, str]:
 def _may_be_sent(code: int) -> bool:
     # RFC 6455 section 7.4.2 and the registry it founded; 1004, 1005, 1006 and 1015 are not for the wire.
     return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
-
-
-def peer_address(connection: Connection) -> str:
-    """Return the address of whoever opened the TCP connection: the client, or the proxy before us."""
-    return readable(connection.remote_address[0])
-
-
-def client_certificate(connection: Connection) -> ClientCertificate | None:
-    """Return subject and serial number of the client's certificate; None where CLIENT_CA asks for none."""
-    return connection.certificate
-
-
-def client_address(connection: Connection) -> str:
-    """Return the client's address: what X-Real-IP says where the peer is one of TRUSTED_PROXIES, else the peer's."""
-    return connection.client
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:

@@ -49,12 +49,12 @@ class Handshake:
         self._compression = settings.compression
 
     def refuse(
-        self, request: Request, *, full: bool = False, draining: bool = False, health: str = "ok"
+        self, request: Request, *, full: bool = False, draining: bool = False, complaint: str = ""
     ) -> Refusal | None:
         """Return the answer that is no websocket, or None to go on.
 
-        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one. `health`
-        is what to say on the health path where all else goes on.
+        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one. `complaint`
+        is for the health path, where all else goes on.
         """
         headers = request.headers
         remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
@@ -69,7 +69,9 @@ class Handshake:
         if refused := self._check_host(headers):
             return refused
         if path == HEALTH_PATH:
-            return refusal("", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, health)))
+            return refusal(
+                "", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, complaint or "ok"))
+            )
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
             return Refusal("", self._page.response())
         if path not in self._paths:

@@ -15,8 +15,9 @@ from itertools import count as count_up
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wss.connection import Connection
+from wss.frames import Message
+from wss.question import Question
 from wss.receiving import TEXT
-from wss.sending import Message
 
 if TYPE_CHECKING:  # what needs no hub does not load its client
     from wss.hub import Hub
@@ -49,26 +50,6 @@ class _Client:
         return Member(self.id, self.user)
 
 
-class _Question:
-    """What was asked of all workers, until as many have answered as it has reached."""
-
-    def __init__(self) -> None:
-        self.answered = asyncio.Event()
-        self.answers: list[Any] = []
-        self.heard_of = 0
-        self.reached = -1
-
-    def hear(self, *answer: Any) -> None:
-        self.answers += answer
-        self.heard_of += 1
-        self.expect(self.reached)
-
-    def expect(self, number: int) -> None:
-        self.reached = number
-        if self.heard_of >= number >= 0:
-            self.answered.set()
-
-
 class Rooms:
     """Named sets of connections. All names are any text; a client that leaves, or is lost, is taken out everywhere."""
 
@@ -79,7 +60,7 @@ class Rooms:
         self._clients: dict[Connection, _Client] = {}
         self._by_id: dict[str, _Client] = {}
         self._topics: dict[str, set[_Client]] = {_ALL: set()}
-        self._questions: dict[int, _Question] = {}
+        self._questions: dict[int, Question] = {}
 
     # For handlers.
 
@@ -250,7 +231,7 @@ class Rooms:
         if not (self._hub and self._hub.is_up):
             return []
         number = next(self._numbers)
-        question = self._questions[number] = _Question()
+        question = self._questions[number] = Question()
         try:
             reached = await self._publish(topic, Message(b""), question=number, what=what)
             question.expect(reached or 0)

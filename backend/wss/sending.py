@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import struct
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from picows import WSCloseCode, WSProtocolError
 
+from wss.frames import COMPRESSED, FIN, HEADS, SMALL, Message, head
 from wss.receiving import BINARY, CONTINUATION, TEXT, Receiving
 from wss.settings import Settings
 
@@ -17,38 +17,12 @@ log = logging.getLogger("wss.connection")
 # A broadcast waits for nobody: so many times WRITE_LIMIT may pile up for one client before it is cut.
 MOST_WRITE_LIMITS = 64
 
-# The first byte of a frame (RFC 6455 section 5.2).
-_FIN, _COMPRESSED = 0x80, 0x40
-_MEDIUM_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
-
 # What waits to be written together: at most so many bytes (one TLS record has 16 KiB), and for so many seconds where a
 # handler takes long for each message.
 TOGETHER = 16 * 1024
 PATIENCE = 0.001
 # More is not copied to stand behind its head.
 _LARGE = 64 * 1024
-
-
-def _head(first: int, size: int) -> bytes:
-    """Return first byte and length (RFC 6455 section 5.2); a server does not mask."""
-    if size < 126:
-        return bytes((first, size))
-    if size < 1 << 16:
-        return _MEDIUM_HEAD(first, 126, size)
-    return _LONG_HEAD(first, 127, size)
-
-
-# Those of most messages, ready made.
-_SMALL = 1024
-_HEADS = {_FIN | kind: [_head(_FIN | kind, size) for size in range(_SMALL)] for kind in (TEXT, BINARY)}
-
-
-class Message:
-    """A message for many, framed once for all of them that do not compress."""
-
-    def __init__(self, message: str | bytes) -> None:
-        self.kind, self.payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, bytes(message))
-        self.frame = _head(_FIN | self.kind, len(self.payload)) + self.payload
 
 
 class Turn:
@@ -137,18 +111,18 @@ class Sending(Receiving):
         traffic.bytes_out += len(payload)
         if kind:
             traffic.messages_out += 1
-        first = kind | _FIN if fin else kind
+        first = kind | FIN if fin else kind
         if self._deflate:
             payload = self._deflate.encode_frame(payload, fin=fin)
-            first |= _COMPRESSED if kind else 0
+            first |= COMPRESSED if kind else 0
         size = len(payload)
-        if size < _SMALL and first in _HEADS:
-            frame = _HEADS[first][size] + payload
+        if size < SMALL and first in HEADS:
+            frame = HEADS[first][size] + payload
         elif size <= _LARGE:
-            frame = _head(first, size) + payload
+            frame = head(first, size) + payload
         else:
             self.flush()
-            self.ws_transport.underlying_transport.writelines([_head(first, size), payload])
+            self.ws_transport.underlying_transport.writelines([head(first, size), payload])
             return
         if more or self._together:
             self._write_later(frame, more=more)

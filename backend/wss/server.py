@@ -14,8 +14,9 @@ from picows.websockets import ConnectionClosed, Request, Response
 from wss.address import AddressLimits, believed_address, is_trusted
 from wss.app import Handler
 from wss.certificate import Certificate
+from wss.client import peer_address
 from wss.client_certificate import ClientCertificate, told, verified
-from wss.connection import Connection, peer_address
+from wss.connection import Connection
 from wss.gate import Limits, arrival
 from wss.handshake import Handshake, Refusal, refusal
 from wss.keepalive import Keepalive
@@ -152,7 +153,7 @@ class WebSocketServer:
         arrived.decided = True
         request = Request.from_picows(upgrade)
         full = len(self._handling) >= self._settings.max_connections
-        refused = self._handshake.refuse(request, full=full, draining=self._draining, health=self.health)
+        refused = self._handshake.refuse(request, full=full, draining=self._draining, complaint=self.complaint)
         client, presented = arrived.peer, verified(arrived.certificate)
         if is_trusted(arrived.peer, self._settings.trusted_proxies):
             if request.path == LEAVING_PATH:
@@ -200,9 +201,9 @@ class WebSocketServer:
         return None
 
     @property
-    def health(self) -> str:
-        """What the health path says of a server that is not about to end."""
-        return "ok" if self._rooms is None or self._rooms.is_whole else "degraded: the hub is away"
+    def complaint(self) -> str:
+        """What is wrong, although it serves; empty where nothing is."""
+        return "" if self._rooms is None or self._rooms.is_whole else "degraded: the hub is away"
 
     def _start(self, connection: Connection) -> None:
         if self._rooms:

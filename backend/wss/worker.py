@@ -109,7 +109,7 @@ class Report:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
             "process": os.getpid(),
-            "state": "stopping" if self._server.draining else self._server.health.replace("ok", "serving"),
+            "state": "stopping" if self._server.draining else self._server.complaint or "serving",
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._counts.opened_so_far,

@@ -1,0 +1,31 @@
+"""Frames as a server writes them (RFC 6455 section 5.2): without a mask."""
+
+import struct
+
+from wss.receiving import BINARY, TEXT
+
+# The first byte of a frame.
+FIN, COMPRESSED = 0x80, 0x40
+_MEDIUM_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
+
+
+def head(first: int, size: int) -> bytes:
+    """Return first byte and length."""
+    if size < 126:
+        return bytes((first, size))
+    if size < 1 << 16:
+        return _MEDIUM_HEAD(first, 126, size)
+    return _LONG_HEAD(first, 127, size)
+
+
+# Those of most messages, ready made.
+SMALL = 1024
+HEADS = {FIN | kind: [head(FIN | kind, size) for size in range(SMALL)] for kind in (TEXT, BINARY)}
+
+
+class Message:
+    """A message for many, framed once for all of them that do not compress."""
+
+    def __init__(self, message: str | bytes) -> None:
+        self.kind, self.payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, bytes(message))
+        self.frame = head(FIN | self.kind, len(self.payload)) + self.payload
