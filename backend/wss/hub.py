@@ -18,7 +18,7 @@ from valkey.asyncio.client import PubSub
 from valkey.exceptions import AuthenticationError, ResponseError, ValkeyError
 
 from wss.metrics import Metrics
-from wss.settings import SettingError, Settings
+from wss.settings import SettingError, Settings, without_password
 
 log = logging.getLogger("wss.hub")
 
@@ -47,6 +47,7 @@ def _client(settings: Settings) -> Valkey:
 
 async def reach(settings: Settings, patience: float = 10.0) -> None:
     """Return when the hub answers; raises SettingError where it does not within `patience` seconds, or refuses."""
+    shown = without_password(settings.hub or "")
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -54,13 +55,11 @@ async def reach(settings: Settings, patience: float = 10.0) -> None:
                 await client.ping()
                 return
         except (AuthenticationError, ResponseError) as error:
-            raise SettingError(
-                f"HUB: it refuses us ({error}). Give its password: HUB=valkey://:password@host"
-            ) from None
+            raise SettingError(f"HUB={shown!r}: it refuses us ({error}). Give HUB=valkey://:password@host") from None
         except _FAILURES as error:
             if time.monotonic() > deadline:
                 raise SettingError(
-                    f"HUB: nothing answers there ({error}). Start it (`--profile hub`), or correct the address"
+                    f"HUB={shown!r}: nothing answers there ({error}). Start it (`--profile hub`), or mend the address"
                 ) from None
         await asyncio.sleep(FIRST_PAUSE)
 

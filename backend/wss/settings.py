@@ -93,6 +93,11 @@ class Settings:
     """The host name that all replicas of this service share; None: there is but one."""
 
 
+def without_password(value: str) -> str:
+    """Return what may be shown of a value that may be a URL."""
+    return re.sub("//[^/@]*:.*@", "//…@", value)
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and check all settings.
 
@@ -105,8 +110,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         try:
             return parse(value)
         except ValueError as error:
-            shown = re.sub("//[^/@]*:.*@", "//…@", value)  # no password in a log
-            raise SettingError(f"{name}={shown!r}: {error}") from None
+            raise SettingError(f"{name}={without_password(value)!r}: {error}") from None
 
     settings = Settings(
         app=read("APP", "apps.ok:handler", values.handler),

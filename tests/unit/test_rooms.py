@@ -158,5 +158,5 @@ def test_a_password_is_not_shown() -> None:
 
 def test_a_hub_that_does_not_answer_is_an_error_at_the_start() -> None:
     said = failed_start(HUB="valkey://127.0.0.1:1", **ROOMS)
-    assert said.startswith("error: HUB: nothing answers there")
+    assert said.startswith("error: HUB='valkey://127.0.0.1:1': nothing answers there")
     assert "--profile hub" in said
