@@ -130,10 +130,14 @@ class WebSocketServer:
 
     async def _close_all(self, connections: list[Connection], code: int, reason: str) -> None:
         pause = self._settings.stop_spread / max(len(connections) - 1, 1)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         async with asyncio.TaskGroup() as closing:
             for number, connection in enumerate(connections):
-                if number:
-                    await asyncio.sleep(pause)
+                # As many as are due: a pause after each would be a turn of the loop at least, and a busy one is slow.
+                early = begun + number * pause - loop.time()
+                if early > 0:
+                    await asyncio.sleep(early)
                 closing.create_task(connection.close(code, reason))
 
     @property
