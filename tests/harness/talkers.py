@@ -29,6 +29,8 @@ class Talker:
         self.code: int | None = None  # how it ended
         options: dict[str, Any] = {"sslopt": {"context": target.context()}, "timeout": TIMEOUT, "suppress_origin": True}
         self._ws = websocket.create_connection(target.url, **options)
+        assert self._ws.sock
+        self._sock = self._ws.sock  # which the client forgets when the server is gone
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
         self.call("join", room)
@@ -49,10 +51,10 @@ class Talker:
                 pass  # the thread knows how it ended
 
     def close(self) -> None:
-        if sock := self._ws.sock:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # which wakes the thread; close() would not
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # which wakes the thread; close() would not
         self._thread.join()
+        self._sock.close()
 
     def _listen(self) -> None:
         self._ws.settimeout(None)
