@@ -184,6 +184,7 @@ def test_two_people_chat(
         bob.keyboard.press("Enter")
         expect(bob.locator("#log")).to_contain_text("'Carl' is not here")
         assert ann.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert ann.evaluate("document.querySelector('#log').clientWidth > innerWidth / 2")
         bob.close()
         expect(ann.locator("#names li")).to_have_text(["Ann"])
         assert complaints == []
