@@ -23,6 +23,14 @@ def _events(stack: Stack, event: str) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, lines) if line["event"].startswith(event)]
 
 
+def _subscriptions(stack: Stack) -> dict[str, int]:
+    """Return how many workers are subscribed to each room, as Valkey says."""
+    ask_valkey = 'export REDISCLI_AUTH=$(cat "$HUB_PASSWORD_FILE"); valkey-cli "$@"'
+    rooms = stack.run_in("hub", "sh", "-c", ask_valkey, "-", "pubsub", "channels", "room:*").split()
+    counted = stack.run_in("hub", "sh", "-c", ask_valkey, "-", "pubsub", "numsub", *rooms).split()
+    return {room: int(number) for room, number in zip(counted[::2], counted[1::2], strict=True)}
+
+
 def _time(event: dict[str, Any]) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()
 
@@ -90,6 +98,12 @@ def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
         one, two = talk.talkers
         one.call("bind", "ann")
         assert two.call("is_online", "ann") is True
+        # One subscription for a room and worker, and none for an empty room.
+        assert _subscriptions(stack) == {"room:tea": 1}
+        two.call("join", "coffee")
+        assert _subscriptions(stack) == {"room:tea": 1, "room:coffee": 1}
+        two.call("leave", "coffee")
+        eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, 5, "nobody listens to an empty room")
         stack.container("hub").stop(timeout=1)
         eventually(lambda: "hub is away" in stack.run_in(stack.server, "python", "-m", "wss.health"), 10, "it is said")
         assert two.call("send", "tea", "two 0") is False
