@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.charts import charts
 from bench.measure import loading
-from bench.subject import NAME, REPOSITORY, SUBJECTS, build, network, running
+from bench.subject import NAME, REPOSITORY, SUBJECTS, build, network, remove_leftovers, running
 from bench.tables import tables
 from bench.workloads import FULL, QUICK, Bench, Results
 
@@ -71,6 +71,7 @@ def main() -> None:
         write_certificates(certs)
         build()
         engine = docker.from_env()
+        remove_leftovers(engine)
         up.enter_context(network(engine))
         bars = Bars(progress)
         loads = []
@@ -81,8 +82,8 @@ def main() -> None:
         results = Bench(loads, QUICK if options.quick else FULL, bars.advance).run()
     write(results, options.output)
     print(tables(results))
-    if lost := sum(row["lost"] for row in results["echo"]):
-        raise SystemExit(f"error: {lost} messages had no reply")
+    if lost := {load.running.subject.name: load.lost for load in loads if load.lost}:
+        raise SystemExit(f"error: messages had no reply: {lost}")
 
 
 if __name__ == "__main__":

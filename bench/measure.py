@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.subject import IMAGE, NAME, Running
+from bench.subject import IMAGE, LABEL, NAME, PROJECT, Running
 
 Seen = dict[str, float]
 # Once in a thousand times, Docker says of a busy container what it said before.
@@ -19,6 +19,8 @@ class Load:
 
     def __init__(self, running: Running, process: "subprocess.Popen[str]") -> None:
         self.running = running
+        self.lost = 0
+        """Messages so far that had no reply."""
         self._process = process
         subject = running.subject
         self._place = f"port={subject.port} name={NAME}{' ca=/tls/ca.pem' if subject.tls else ''}"
@@ -52,6 +54,7 @@ class Load:
         self._expect("end")
         used = [after - was for was, after in zip(before, self.running.cpu(), strict=True)]
         seen: Seen = json.loads(self._read())
+        self.lost += int(seen.get("lost", 0))
         return {**seen, "cpu": sum(used), "front": used[0], "least": min(used)}
 
     def _say(self, line: str) -> None:
@@ -74,7 +77,7 @@ class Load:
 @contextmanager
 def loading(running: Running, certs: Path) -> Iterator[Load]:
     command = ["docker", "run", "--rm", "--interactive", f"--network=container:{running.front}"]
-    command += [f"--volume={certs}:/tls:ro", "--ulimit=nofile=20000:20000", IMAGE, "load"]
+    command += [f"--label={LABEL}={PROJECT}", f"--volume={certs}:/tls:ro", "--ulimit=nofile=20000:20000", IMAGE, "load"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Load(running, process)

@@ -16,6 +16,8 @@ PROJECT = "wss-bench"
 NAME = "wss.example"
 # Others in the image listen here.
 PORT = 9000
+# By it everything of the bench is found: Compose's own label, for what is not Compose's too.
+LABEL = "com.docker.compose.project"
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,23 @@ def build() -> None:
     )
 
 
+def remove_leftovers(engine: docker.DockerClient) -> None:
+    """Remove what an earlier run left behind, if it was killed."""
+    filters: dict[str, str | list[str] | bool] = {"label": LABEL}
+    projects = {PROJECT, *(subject.project for subject in SUBJECTS)}
+    for container in engine.containers.list(all=True, filters=filters):
+        if container.labels[LABEL] in projects:
+            container.remove(force=True)
+    for kind in (engine.networks, engine.volumes):
+        for one in kind.list(filters=filters):
+            if one.attrs["Labels"][LABEL] in projects:
+                one.remove()
+
+
 @contextmanager
 def network(engine: docker.DockerClient) -> Iterator[None]:
     """Make one for the containers that are not Compose's: Docker's DNS costs something with every packet there."""
-    made = engine.networks.create(PROJECT)
+    made = engine.networks.create(PROJECT, labels={LABEL: PROJECT})
     try:
         yield
     finally:
@@ -175,7 +190,7 @@ def _container(engine: docker.DockerClient, subject: Subject, certs: Path, image
         list(subject.command),
         detach=True,
         volumes={str(source): {"bind": target, "mode": "ro"} for source, target in mounts.items()},
-        labels={"com.docker.compose.project": PROJECT},
+        labels={LABEL: PROJECT},
         **options,
     )
     try:
@@ -207,7 +222,7 @@ def _of_the_stack(engine: docker.DockerClient, subject: Subject, certs: Path) ->
 
 
 def _containers(engine: docker.DockerClient, subject: Subject, service: str) -> list[str]:
-    labels = [f"com.docker.compose.project={subject.project}", f"com.docker.compose.service={service}"]
+    labels = [f"{LABEL}={subject.project}", f"com.docker.compose.service={service}"]
     return [str(container.id) for container in engine.containers.list(filters={"label": labels})]
 
 

@@ -1,7 +1,7 @@
 """Results as Markdown: medians, their spread, and how they relate to one subject of the same run."""
 
 from collections.abc import Iterable
-from statistics import median
+from statistics import median, quantiles
 
 from bench.workloads import QUOTA, STEADY, Results, Row
 
@@ -13,8 +13,9 @@ REFERENCES = {False: "backend ws", True: "direct wss"}
 def tables(results: Results) -> str:
     sections = (_capacity, _echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
     intro = (
-        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds. Figures are medians"
-        " (lowest-highest); ratios are medians of those of each round. CPU is that of all containers of a subject."
+        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds, and"
+        f" {results['rounds_of_pairs']} where two are compared closely. Figures are medians (lowest-highest); ratios"
+        " are medians of those of each round (the middle half of them). CPU is that of all containers of a subject."
     )
     return "\n\n".join([intro, *(part for section in sections for part in section(results))]) + "\n"
 
@@ -53,9 +54,20 @@ def spread(values: list[float], digits: int = 1) -> str:
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def ratio(values: list[float], reference: list[float]) -> float:
+def roughly(values: list[float], reference: list[float]) -> str:
     """Return the median of the ratios of values that were measured one after the other."""
-    return median(one / other for one, other in zip(values, reference, strict=True))
+    return f"{median(_ratios(values, reference)):.2f}"
+
+
+def closely(values: list[float], reference: list[float]) -> str:
+    """Return the median of the ratios, and in brackets the middle half of them."""
+    ratios = _ratios(values, reference)
+    lower, middle, upper = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return f"{middle:.2f} ({lower:.2f}-{upper:.2f})"
+
+
+def _ratios(values: list[float], reference: list[float]) -> list[float]:
+    return [one / other for one, other in zip(values, reference, strict=True)]
 
 
 def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -72,9 +84,9 @@ def _shapes(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
         yield title, [row for row in rows if (row["payload"], row["window"], row["connections"]) == alike]
 
 
-def _to(rows: list[Row], row: Row, reference: str, what: str = "microseconds") -> str:
+def _to(rows: list[Row], row: Row, reference: str, what: str = "microseconds", close: bool = False) -> str:
     found = [each for each in rows if each["subject"] == reference]
-    return f"{ratio(row[what], found[0][what]):.2f}" if found else ""
+    return (closely if close else roughly)(row[what], found[0][what]) if found else ""
 
 
 def _tls(row: Row) -> bool:
@@ -109,7 +121,7 @@ def _core(results: Results) -> Iterable[str]:
                 (
                     row["subject"],
                     spread(row["microseconds"]),
-                    _to(rows, row, f"picows core {'wss' if _tls(row) else 'ws'}"),
+                    _to(rows, row, f"picows core {'wss' if _tls(row) else 'ws'}", close=True),
                 )
                 for row in rows
             ),
@@ -125,7 +137,7 @@ def _proxy(results: Results) -> Iterable[str]:
                 (
                     row["subject"],
                     spread(row["front_microseconds"]),
-                    _to(rows, row, f"bare {row['subject']}", "front_microseconds"),
+                    _to(rows, row, f"bare {row['subject']}", "front_microseconds", close=True),
                 )
                 for row in rows
             ),

@@ -31,6 +31,8 @@ class Extent:
     """How much is done: of everything, or as quickly as it can be."""
 
     rounds: int
+    rounds_of_pairs: int
+    """Where two that differ by a few percent are compared."""
     seconds: float
     echoes: tuple[tuple[int, int, int], ...]
     """Bytes of a message, messages in flight, connections."""
@@ -42,6 +44,7 @@ class Extent:
 
 FULL = Extent(
     5,
+    20,
     0.2,
     (
         *((size, window, min(FEW, MOST_UNDER_WAY // size // window)) for size in SIZES for window in (1, 16)),
@@ -50,7 +53,7 @@ FULL = Extent(
     (1000, 5000, 10000),
     (0.1, 0.2, 0.4, 0.6, 0.8),
 )
-QUICK = Extent(1, 0.1, PAIR, (100, 200), (0.2, 0.4))
+QUICK = Extent(1, 1, 0.1, PAIR, (100, 200), (0.2, 0.4))
 
 
 class Bench:
@@ -69,9 +72,10 @@ class Bench:
             "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "architecture": platform.machine()},
             "date": time.strftime("%Y-%m-%d"),
             "rounds": self._extent.rounds,
+            "rounds_of_pairs": self._extent.rounds_of_pairs,
             "echo": echo,
-            "core": self._echo("core", PAIR),
-            "proxy": self._echo("proxy", PAIR),
+            "core": self._echo("core", PAIR, self._extent.rounds_of_pairs),
+            "proxy": self._echo("proxy", PAIR, self._extent.rounds_of_pairs),
             "latency": self._latency(echo),
             "handshakes": self._handshakes(),
             "fan": self._fan(),
@@ -80,22 +84,24 @@ class Bench:
             "scale": self._scale(),
         }
 
-    def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...]) -> list[Row]:
+    def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...], rounds: int | None = None) -> list[Row]:
         # Those of so many connections, and then those of so many: the generator keeps them open.
         numbers = dict.fromkeys(connections for *_, connections in shapes)
         return [
             row
             for number in numbers
-            for row in self._echo_over(name, number, tuple(shape for shape in shapes if shape[2] == number))
+            for row in self._echo_over(name, number, tuple(shape for shape in shapes if shape[2] == number), rounds)
         ]
 
-    def _echo_over(self, name: str, connections: int, shapes: tuple[tuple[int, int, int], ...]) -> list[Row]:
+    def _echo_over(
+        self, name: str, connections: int, shapes: tuple[tuple[int, int, int], ...], rounds: int | None
+    ) -> list[Row]:
         rows = [
             {**_row(load, ("microseconds", "front_microseconds", "rate", "own_cpu")), **_shape(*shape), "lost": 0}
             for shape in shapes
             for load in self._with(name)
         ]
-        for row, load in self._in_turns(f"{name}, {connections}", rows):
+        for row, load in self._in_turns(f"{name}, {connections}", rows, rounds):
             seen = load.measure("echo", **{key: row[key] for key in _shape(0, 0, 0)}, seconds=self._extent.seconds)
             row["microseconds"].append(seen["cpu"] / seen["messages"] * 1e6)
             row["front_microseconds"].append(seen["front"] / seen["messages"] * 1e6)
@@ -178,12 +184,13 @@ class Bench:
     def _with(self, *workloads: str) -> list[Load]:
         return [load for load in self._loads if load.running.subject.workloads & set(workloads)]
 
-    def _in_turns(self, name: str, rows: list[Row]) -> Iterator[tuple[Row, Load]]:
+    def _in_turns(self, name: str, rows: list[Row], rounds: int | None = None) -> Iterator[tuple[Row, Load]]:
         loads = {load.running.subject.name: load for load in self._loads}
-        for _ in range(self._extent.rounds):
+        rounds = rounds or self._extent.rounds
+        for _ in range(rounds):
             for row in rows:
                 yield row, loads[row["subject"]]
-                self._advance(name, self._extent.rounds * len(rows))
+                self._advance(name, rounds * len(rows))
 
 
 def _row(load: Load, measured: tuple[str, ...]) -> Row:

@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from fixtures import NewStack
 from stack import INNER_PORT, REPOSITORY
-from verdicts import TABLE
+from verdicts import PROPERTY
 
 # What the suite itself lets pass: OK, or what it calls so where the RFC leaves a choice.
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
@@ -61,6 +61,7 @@ def test_every_case_passes(
     new_stack: NewStack,
     ca_file: Path,
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     if part == "all compression" and not pytestconfig.getoption("--thorough"):
         pytest.skip("half an hour: --thorough runs it")
@@ -100,9 +101,7 @@ def test_every_case_passes(
     verdicts = json.loads((report / "index.json").read_text())[profile]
     # It ends with 0 even where nothing listens: what counts is that there is a verdict on every case.
     assert len(verdicts) == chosen.number
-    groups = pytestconfig.stash[TABLE].setdefault(profile, {})
-    for case, verdict in verdicts.items():
-        groups.setdefault(case.partition(".")[0], Counter())[verdict["behavior"]] += 1
+    record_property(PROPERTY, (profile, {case: verdict["behavior"] for case, verdict in verdicts.items()}))
     failed = {
         case: (verdict["behavior"], verdict["behaviorClose"])
         for case, verdict in verdicts.items()

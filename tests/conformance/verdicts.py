@@ -1,9 +1,6 @@
-"""Where the verdicts of a run are counted: by profile, by group."""
+"""How a test says what the judge's verdict on each case was: as a property of its report.
 
-from collections import Counter
+Its value: the profile, and a verdict for each case.
+"""
 
-import pytest
-
-Table = dict[str, dict[str, Counter[str]]]
-
-TABLE = pytest.StashKey[Table]()
+PROPERTY = "autobahn"
