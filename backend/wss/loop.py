@@ -1,12 +1,13 @@
-"""The event loop: asyncio's, where our listener comes in, and where two faults of aiofastnet 1.2.0 are made good."""
+"""The event loop: uvloop's, where our listener comes in, and where two faults of aiofastnet 1.2.0 are made good."""
 
-import asyncio
 from typing import Any
+
+import uvloop
 
 from wss.listener import Listener
 
 
-class ListeningLoop(asyncio.SelectorEventLoop):
+class ListeningLoop(uvloop.Loop):
     """An event loop whose servers are Listeners.
 
     `picows.ws_create_server(…, use_aiofastnet=False, **kwargs)` makes its protocols through the running loop's
