@@ -14,7 +14,8 @@ test: engine .venv
 	.venv/bin/pytest
 
 conformance: engine .venv
-	.venv/bin/pytest --numprocesses=0 tests/conformance
+	tools/engine debian:bullseye-slim
+	.venv/bin/pytest tests/conformance
 
 swarm-test: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/swarm

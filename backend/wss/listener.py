@@ -204,7 +204,7 @@ class Listener:
         # The socket becomes readable only when that much is there (socket(7)): no polling. By default it is one byte.
         if size > 1:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-        await self._readable(connection.fileno())
+        await self._readable(connection)
         if size > 1:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         return connection.recv(_LONGEST_RECORD, socket.MSG_PEEK)
@@ -214,14 +214,13 @@ class Listener:
         while await self._loop.sock_recv(connection, 65536):
             pass
 
-    async def _readable(self, descriptor: int) -> None:
-        # By its number: asyncio would print a socket that it does not know yet, for nobody.
+    async def _readable(self, connection: socket.socket) -> None:
         readable = self._loop.create_future()
-        self._loop.add_reader(descriptor, self._wake, readable)
+        self._loop.add_reader(connection, self._wake, readable)
         try:
             await readable
         finally:
-            self._loop.remove_reader(descriptor)
+            self._loop.remove_reader(connection)
 
     @staticmethod
     def _wake(waiting: asyncio.Future[None]) -> None:

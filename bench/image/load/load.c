@@ -6,6 +6,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { EVENTS = 1024, PATIENCE = 30 /* seconds without any reply */ };
+enum {
+    EVENTS = 1024,
+    PATIENCE = 30, /* seconds without any reply */
+    OPENERS = 4,   /* threads */
+    BATCH = 100    /* connections that they open before pings are answered */
+};
 
 struct task {
     char workload[16];
@@ -82,15 +88,41 @@ static void send_to(struct connection *c, unsigned messages)
         watch(c, EPOLL_CTL_MOD);
 }
 
+/* Some of the connections that are to be opened, for one thread. */
+struct share {
+    const struct task *task;
+    struct connection *first;
+    unsigned number;
+};
+
+static void *open_share(void *argument)
+{
+    const struct share *share = argument;
+    for (unsigned i = 0; i < share->number; i++) {
+        connection_open(&share->first[i], &share->task->place, &ring, NULL);
+        connection_set_nonblocking(&share->first[i]);
+    }
+    return NULL;
+}
+
+/* A few threads at a time, as who opens mostly waits for the server. */
 static void open_up_to(const struct task *task, unsigned connections)
 {
-    for (; count < connections; count++) {
-        struct connection *c = &clients[count];
-        connection_open(c, &task->place, &ring, NULL);
-        connection_set_nonblocking(c);
-        watch(c, EPOLL_CTL_ADD);
-        if (count % 100 == 99)
-            turn(0, NULL); /* the pings to those that are open already */
+    while (count < connections) {
+        struct share shares[OPENERS];
+        pthread_t threads[OPENERS];
+        unsigned first = count, number = connections - count < BATCH ? connections - count : BATCH;
+        for (unsigned i = 0; i < OPENERS; i++) {
+            unsigned begin = number * i / OPENERS, end = number * (i + 1) / OPENERS;
+            shares[i] = (struct share){task, &clients[first + begin], end - begin};
+            if (pthread_create(&threads[i], NULL, open_share, &shares[i]))
+                fail("no thread");
+        }
+        for (unsigned i = 0; i < OPENERS; i++)
+            pthread_join(threads[i], NULL);
+        for (; count < first + number; count++)
+            watch(&clients[count], EPOLL_CTL_ADD);
+        turn(0, NULL); /* the pings to those that are open already */
     }
 }
 
