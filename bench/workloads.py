@@ -44,7 +44,7 @@ class Extent:
 
 FULL = Extent(
     5,
-    20,
+    10,
     0.2,
     (
         *((size, window, min(FEW, MOST_UNDER_WAY // size // window)) for size in SIZES for window in (1, 16)),
