@@ -56,7 +56,9 @@ class Steady:
                 )
                 self.slowest = max(self.slowest, time.monotonic() - started)
                 failed = self.cut
-                with closing(ws):
+                assert ws.sock
+                # Not closing(ws) alone: after a close frame was received it does nothing, and the socket stays open.
+                with closing(ws.sock), closing(ws):
                     self._use(ws)
             except (OSError, websocket.WebSocketException, AssertionError) as error:
                 failed.append(f"after {time.monotonic() - started:.1f} s: {error!r}")
