@@ -14,6 +14,7 @@ test: engine .venv
 	.venv/bin/pytest
 
 conformance: engine .venv
+	@# Before several tests want it at a time.
 	tools/engine debian:bullseye-slim
 	.venv/bin/pytest tests/conformance
 

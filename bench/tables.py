@@ -216,7 +216,7 @@ def _grow(results: Results) -> Iterable[str]:
         found = {(row["subject"], row["connections"]): row for row in rows}
         for title, name, digits in (
             ("KB of memory per idle connection", "kilobytes", 0),
-            (f"Cores at {STEADY} messages/s over so many connections", "cores", 3),
+            (f"Cores at {STEADY} messages/s over so many connections, one round", "cores", 3),
         ):
             yield table(
                 title,

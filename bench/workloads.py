@@ -67,7 +67,7 @@ class Bench:
     def run(self) -> Results:
         # First, while no subject has memory left over from anything else.
         grow = self._grow()
-        echo = self._echo("echo", self._extent.echoes)
+        echo = self._echo("echo", self._extent.echoes, self._extent.rounds)
         return {
             "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "architecture": platform.machine()},
             "date": time.strftime("%Y-%m-%d"),
@@ -84,7 +84,7 @@ class Bench:
             "scale": self._scale(),
         }
 
-    def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...], rounds: int | None = None) -> list[Row]:
+    def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...], rounds: int) -> list[Row]:
         # Those of so many connections, and then those of so many: the generator keeps them open.
         numbers = dict.fromkeys(connections for *_, connections in shapes)
         return [
@@ -94,7 +94,7 @@ class Bench:
         ]
 
     def _echo_over(
-        self, name: str, connections: int, shapes: tuple[tuple[int, int, int], ...], rounds: int | None
+        self, name: str, connections: int, shapes: tuple[tuple[int, int, int], ...], rounds: int
     ) -> list[Row]:
         rows = [
             {**_row(load, ("microseconds", "front_microseconds", "rate", "own_cpu")), **_shape(*shape), "lost": 0}

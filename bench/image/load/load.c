@@ -115,8 +115,9 @@ static void open_up_to(const struct task *task, unsigned connections)
         for (unsigned i = 0; i < OPENERS; i++) {
             unsigned begin = number * i / OPENERS, end = number * (i + 1) / OPENERS;
             shares[i] = (struct share){task, &clients[first + begin], end - begin};
-            if (pthread_create(&threads[i], NULL, open_share, &shares[i]))
-                fail("no thread");
+            int error = pthread_create(&threads[i], NULL, open_share, &shares[i]);
+            if (error)
+                fail("a thread that opens connections: %s", strerror(error));
         }
         for (unsigned i = 0; i < OPENERS; i++)
             pthread_join(threads[i], NULL);
