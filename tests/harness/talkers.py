@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -86,7 +86,7 @@ class Tally:
     received: int = 0
     doubled: int = 0
     out_of_order: int = 0
-    lost_when: tuple[float, ...] = ()
+    lost_when: tuple[float, ...] = field(default=(), repr=False)  # a time for each
 
 
 class Talk:
