@@ -38,7 +38,7 @@ def charts(results: Results) -> dict[str, str]:
     made["connections"] = lines(
         "CPU against connections, 2,000 messages/s over all of them",
         ("connections", "cores"),
-        {name: [(row["connections"], row["cores"]) for row in rows] for name, rows in grown},
+        {name: [(row["connections"], median(row["cores"])) for row in rows] for name, rows in grown},
     )
     made["memory"] = lines(
         "Memory against idle connections",

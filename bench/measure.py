@@ -34,15 +34,10 @@ class Load:
                 return seen
         raise RuntimeError(f"Docker says that {self.running.subject.name} uses no CPU")
 
-    def grow(self, steps: tuple[int, ...], **numbers: float) -> Iterator[tuple[int, Seen]]:
-        """Open more and more connections; yield at each step what is `paced` over them, and their `memory` in bytes."""
-        empty = self.running.memory()
-        self._begin("grow", "", connections=max(steps), steps=",".join(map(str, steps)), **numbers)
-        for step in steps:
-            self._expect("idle")
-            memory = self.running.memory() - empty
-            self._say("go on")
-            yield step, {**self._watch(), "memory": memory}
+    def idle(self, connections: int) -> None:
+        """Have so many connections open, and nothing said over them."""
+        self._begin("idle", "", connections=connections)
+        self._expect(str(connections))
 
     def _begin(self, workload: str, query: str, **fields: Any) -> None:
         named = " ".join(f"{name}={value}" for name, value in fields.items())

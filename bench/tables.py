@@ -1,6 +1,6 @@
 """Results as Markdown: medians, their spread, and how they relate to one subject of the same run."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import median, quantiles
 
 from bench.workloads import QUOTA, STEADY, Results, Row
@@ -212,20 +212,20 @@ def _fan(results: Results) -> Iterable[str]:
 def _grow(results: Results) -> Iterable[str]:
     rows = results["grow"]
     if rows:
-        counts = sorted({row["connections"] for row in rows})
-        found = {(row["subject"], row["connections"]): row for row in rows}
-        for title, name, digits in (
-            ("KB of memory per idle connection", "kilobytes", 0),
-            (f"Cores at {STEADY} messages/s over so many connections, one round", "cores", 3),
-        ):
-            yield table(
-                title,
-                ("", *(f"{count:,}" for count in counts)),
-                (
-                    (subject, *(f"{found[subject, count][name]:.{digits}f}" for count in counts))
-                    for subject in dict.fromkeys(row["subject"] for row in rows)
-                ),
-            )
+        yield _by_connections("KB of memory per idle connection, one round", rows, lambda row: f"{row['kilobytes']:.0f}")
+        title = f"Cores at {STEADY:,} messages/s over so many connections"
+        yield _by_connections(title, [row for row in rows if row["cores"]], lambda row: spread(row["cores"], 2))
+
+
+def _by_connections(title: str, rows: list[Row], cell: Callable[[Row], str]) -> str:
+    counts = sorted({row["connections"] for row in rows})
+    cells = {(row["subject"], row["connections"]): cell(row) for row in rows}
+    subjects = dict.fromkeys(row["subject"] for row in rows)
+    return table(
+        title,
+        ("", *(f"{count:,}" for count in counts)),
+        ((subject, *(cells[subject, count] for count in counts)) for subject in subjects),
+    )
 
 
 def _scale(results: Results) -> Iterable[str]:

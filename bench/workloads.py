@@ -146,12 +146,18 @@ class Bench:
         rows = []
         loads = self._with("grow")
         for load in loads:
-            for connections, seen in load.grow(self._extent.steps, rate=STEADY, seconds=1, payload=SMALL):
-                row = _row(load, ())
-                row |= {"connections": connections, "kilobytes": seen["memory"] / 1024 / connections}
-                row |= {"cores": seen["cpu"] / seen["seconds"], "rate": seen["messages"] / seen["seconds"]}
+            empty = load.running.memory()
+            for connections in self._extent.steps:
+                load.idle(connections)
+                kilobytes = (load.running.memory() - empty) / 1024 / connections
+                row = {**_row(load, ("cores",)), "connections": connections, "kilobytes": kilobytes}
+                for _ in range(self._extent.rounds if "rates" in load.running.subject.workloads else 0):
+                    # A second, because each client is pinged once in 20.
+                    seen = load.measure("paced", connections=connections, payload=SMALL, rate=STEADY, seconds=1)
+                    row["cores"].append(seen["cpu"] / seen["seconds"])
                 rows.append(row)
                 self._advance("connections", len(loads) * len(self._extent.steps))
+            load.idle(0)
         return rows
 
     def _rates(self, echo: list[Row]) -> list[Row]:

@@ -27,7 +27,6 @@ struct task {
     struct place place;
     size_t payload;
     unsigned connections, window, resumed;
-    char *steps; /* numbers of connections, with commas between */
     double seconds, rate;
 };
 
@@ -138,7 +137,7 @@ static void prepare(const struct task *task)
 {
     static char path[64];
     const char *wanted = task->place.path ? task->place.path : "";
-    if (strcmp(path, wanted) || task->steps)
+    if (strcmp(path, wanted))
         close_down_to(0);
     snprintf(path, sizeof path, "%s", wanted);
     close_down_to(task->connections < count ? task->connections : count);
@@ -148,8 +147,7 @@ static void prepare(const struct task *task)
     }
     free_ring(&ring);
     ring = make_ring(task->payload, task->place.path);
-    if (!task->steps)
-        open_up_to(task, task->connections);
+    open_up_to(task, task->connections);
 }
 
 static uint64_t received(void)
@@ -328,19 +326,10 @@ static void hold(void)
     epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
 }
 
-/* More and more of them: at each step they are idle until a line comes on standard input, then as with `paced`. */
-static void run_grow(const struct task *task)
+/* Nothing but what is done between tasks: the connections stay open, and pings are answered. */
+static void run_idle(const struct task *task)
 {
-    for (char *step = strtok(task->steps, ","); step; step = strtok(NULL, ",")) {
-        open_up_to(task, atoi(step));
-        puts("idle");
-        fflush(stdout);
-        hold();
-        while (getchar() != '\n')
-            ;
-        run_paced(task);
-        fflush(stdout);
-    }
+    printf("%u\n", task->connections);
 }
 
 /* Open and close one connection after another. */
@@ -404,8 +393,6 @@ static struct task read_task(char *line)
             task.payload = atol(value);
         else if (!strcmp(word, "connections"))
             task.connections = atoi(value);
-        else if (!strcmp(word, "steps"))
-            task.steps = value;
         else if (!strcmp(word, "window"))
             task.window = atoi(value);
         else if (!strcmp(word, "resumed"))
@@ -425,7 +412,7 @@ int main(void)
     static const struct {
         const char *name;
         void (*run)(const struct task *);
-    } workloads[] = {{"echo", run_echo}, {"paced", run_paced}, {"fan", run_fan}, {"grow", run_grow}};
+    } workloads[] = {{"echo", run_echo}, {"paced", run_paced}, {"fan", run_fan}, {"idle", run_idle}};
     prctl(PR_SET_TIMERSLACK, 1UL); /* nanoseconds: a pause is as long as it is asked to be */
     setvbuf(stdin, NULL, _IONBF, 0); /* epoll waits for what is not read yet */
     struct rlimit files;
@@ -447,8 +434,6 @@ int main(void)
                 fail("workload %s is not known", task.workload);
             prepare(&task);
             workloads[i].run(&task);
-            if (task.steps)
-                close_down_to(0);
         }
         fflush(stdout);
         hold();
