@@ -212,7 +212,9 @@ def _fan(results: Results) -> Iterable[str]:
 def _grow(results: Results) -> Iterable[str]:
     rows = results["grow"]
     if rows:
-        yield _by_connections("KB of memory per idle connection, one round", rows, lambda row: f"{row['kilobytes']:.0f}")
+        yield _by_connections(
+            "KB of memory per idle connection, one round", rows, lambda row: f"{row['kilobytes']:.0f}"
+        )
         title = f"Cores at {STEADY:,} messages/s over so many connections"
         yield _by_connections(title, [row for row in rows if row["cores"]], lambda row: spread(row["cores"], 2))
 
