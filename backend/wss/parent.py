@@ -47,6 +47,7 @@ class Parent:
         port = first.getsockname()[1]
         sockets = [first, *(listening_socket(port) for _ in range(settings.workers - 1))]
         self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
+        self._attending = asyncio.TaskGroup()
         # The number of each; those that were replaced and still drain, too.
         self._workers: dict[Process, int] = {}
         self._numbers: set[int] = set()  # those that are taken, by workers that are being started, too
@@ -62,18 +63,19 @@ class Parent:
         loop.add_signal_handler(signal.SIGHUP, self.replace)
         _raise_file_limit()
         # The first one alone: what is wrong with the settings is said once, and nothing starts half.
-        first = next(iter(self._current))
-        self._current[first] = await self._start(first)
-        if self._current[first] is None:
-            return 0 if self._stopping.is_set() else 1
-        await asyncio.gather(*map(self._keep, self._current))
-        await asyncio.gather(*(self._ended(worker) for worker in self._workers))
+        first, *others = self._current
+        async with self._attending:
+            self._current[first] = await self._start(first)
+            if self._current[first] is None:
+                return 0 if self._stopping.is_set() else 1
+            for sock in others:
+                self._attending.create_task(self._fill(sock))
         return 1 if self._failed else 0
 
     def replace(self) -> None:
         """Replace all workers, one after the other; the old ones go on where a new one cannot start."""
         if self._replacing is None or self._replacing.done():
-            self._replacing = asyncio.get_running_loop().create_task(self._replace())
+            self._replacing = self._attending.create_task(self._replace())
 
     async def _replace(self) -> None:
         for sock, old in self._current.items():
@@ -91,52 +93,56 @@ class Parent:
             with suppress(ProcessLookupError):
                 old.send_signal(signal.SIGHUP)
             log.info("worker %d replaces worker %d", new.pid, old.pid)
+            asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._kill, old)
 
     def stop(self) -> None:
         """Release the port, tell every worker to drain and end; one that does not, or a second call, kills."""
         if self._stopping.is_set():
-            self._signal_workers(signal.SIGKILL)
+            self._kill(*self._workers)
             return
         self._stopping.set()
         for sock in self._current:
             sock.close()
-        self._signal_workers(signal.SIGTERM)
-        asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._signal_workers, signal.SIGKILL)
-
-    def _signal_workers(self, number: signal.Signals) -> None:
         for worker in self._workers:
-            if number == signal.SIGKILL:
-                log.error("worker %d is killed: it had not ended yet", worker.pid)
             with suppress(ProcessLookupError):  # it ended this very moment
-                worker.send_signal(number)
+                worker.terminate()
+        asyncio.get_running_loop().call_later(STOP_TIMEOUT, lambda: self._kill(*self._workers))
 
-    async def _keep(self, sock: socket.socket) -> None:
-        """Wait for the socket's worker to end and start another, until told to stop."""
-        loop = asyncio.get_running_loop()
-        while True:
-            started = loop.time()
-            worker = self._current[sock] or await self._start(sock)
-            self._current[sock] = worker
-            if worker:
-                code = await self._ended(worker)
-            if self._stopping.is_set():
+    def _kill(self, *workers: Process) -> None:
+        for worker in workers:
+            if worker in self._workers:  # still
+                log.error("worker %d is killed: it had not ended yet", worker.pid)
+                with suppress(ProcessLookupError):
+                    worker.kill()
+
+    async def _fill(self, sock: socket.socket) -> None:
+        """Start workers for a socket until one serves, or until told to stop."""
+        while not self._stopping.is_set():
+            started = asyncio.get_running_loop().time()
+            self._current[sock] = await self._start(sock)
+            if self._current[sock]:
                 return
-            if worker is not self._current[sock]:
-                continue  # it was replaced, and there is a successor to wait for
-            if worker:
-                log.error("worker %d ended with %d: starting another", worker.pid, code)
-            self._current[sock] = None
-            if loop.time() - started < CRASH_PAUSE:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
+            await self._pause(started)
 
-    async def _ended(self, worker: Process) -> int:
+    async def _attend(self, sock: socket.socket, worker: Process) -> None:
+        """Wait for a worker to end; start another if nothing has taken its place, unless told to stop."""
+        started = asyncio.get_running_loop().time()
         code = await worker.wait()
         self._forget(worker)
         if self._stopping.is_set():
             # SIGTERM itself ends a worker only before it serves, or after it has drained.
             self._failed |= code not in (0, -signal.SIGTERM)
-        return code
+        elif worker is self._current[sock]:
+            log.error("worker %d ended with %d: starting another", worker.pid, code)
+            self._current[sock] = None
+            await self._pause(started)
+            await self._fill(sock)
+
+    async def _pause(self, started: float) -> None:
+        """Wait before another start where the last one was a moment ago; a stop ends it."""
+        if asyncio.get_running_loop().time() - started < CRASH_PAUSE:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
 
     async def _start(self, sock: socket.socket) -> Process | None:
         """Start a worker on the socket; return it when it serves, or None where it ended before, or must not start."""
@@ -169,13 +175,13 @@ class Parent:
         finally:
             os.close(tell)
         self._workers[worker] = number
+        attending = self._attending.create_task(self._attend(sock, worker))
         if self._stopping.is_set():
             with suppress(ProcessLookupError):
                 worker.terminate()
-        if await _first_byte(ready):
+        if await _first_byte(ready) and not attending.done():
             return worker
-        await worker.wait()
-        self._forget(worker)
+        await attending
         return None
 
     def _forget(self, worker: Process) -> None:

@@ -122,6 +122,22 @@ def test_a_replacement_loses_no_connect_and_closes_with_1012(start: Start, conne
     assert server.stop() == 0
 
 
+def test_a_worker_is_looked_after_while_its_predecessor_hangs(start: Start, connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(
+        "import time\n"
+        "async def handler(connection):\n"
+        "    if await connection.recv() == 'hang':\n"
+        "        time.sleep(60)\n"
+    )
+    server = start(APP="hanging:handler", PYTHONPATH=str(tmp_path))
+    connect(server).send("hang")
+    server.process.send_signal(signal.SIGHUP)
+    successor = int(server.wait_for(r"worker (\d+) replaces worker"))
+    os.kill(successor, signal.SIGKILL)
+    server.wait_for(f"(worker {successor} ended with -9: starting another)")
+    connect(server).send("tom")
+
+
 def test_workers_do_not_outlive_their_parent(start: Start) -> None:
     server = start()
     server.process.kill()
