@@ -49,8 +49,10 @@ class Guest:
         """Do what the client wants; raises WishError."""
         try:
             wish = json.loads(message)
-        except ValueError:
-            raise WishError("this is not JSON") from None
+            # Half of a surrogate pair is JSON, too, but no text.
+            json.dumps(wish, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            raise WishError("this is not JSON of text") from None
         match wish:
             case {"type": "enter"}:
                 await self._enter(_field(wish, "room"), _field(wish, "name"))

@@ -133,7 +133,7 @@ class Hub:
 
     async def keep(self) -> None:
         """Connect, and again whenever it breaks, until cancelled."""
-        failures = 0
+        pause = FIRST_PAUSE
         while True:
             try:
                 await self._talk()
@@ -141,9 +141,9 @@ class Hub:
                 first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
                 if not isinstance(first, _FAILURES):
                     log.exception("talking to the hub failed")
-                failures = 0 if self.is_up else failures + 1
+                pause = FIRST_PAUSE if self.is_up else min(2 * pause, LONGEST_PAUSE)
                 self._went_away(first)
-            await asyncio.sleep(random.uniform(0.5, 1) * min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))  # noqa: S311
+            await asyncio.sleep(random.uniform(0.5, 1) * pause)  # noqa: S311
 
     async def _talk(self) -> None:
         async with _client(self._settings) as client, client.pubsub() as listening:

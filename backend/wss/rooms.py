@@ -51,7 +51,10 @@ class _Client:
 
 
 class Rooms:
-    """Named sets of connections. All names are any text; a client that leaves, or is lost, is taken out everywhere."""
+    """Named sets of connections. All names are any text; a client that leaves, or is lost, is taken out everywhere.
+
+    A str that is no text (half of a surrogate pair, which JSON can carry) raises UnicodeEncodeError.
+    """
 
     def __init__(self) -> None:
         self.worker = os.urandom(6).hex()
@@ -70,13 +73,13 @@ class Rooms:
 
     async def bind(self, connection: Connection, user: str) -> None:
         """Say who the client is. A user may have several connections; a connection has one user at most."""
-        client = self._client(connection)
+        client, topic = self._client(connection), _user(user)
         if client.user == user:
             return
         if client.user is not None:
             self._leave(client, _user(client.user))
         client.user = user
-        await self._join(client, _user(user))
+        await self._join(client, topic)
 
     async def join(self, connection: Connection, room: str) -> None:
         """Put the client into a room; on return, it gets what anybody says there from now on."""
@@ -103,7 +106,10 @@ class Rooms:
         return await self._send(_ALL, message, exclude)
 
     async def send_to_client(self, client: str, message: str | bytes) -> bool:
-        """Send to one connection, by its id. Returns False where there is no such client, or the hub is away."""
+        """Send to one connection, by its id.
+
+        Returns False where it was of this worker and is gone, where its worker is gone, or the hub is away.
+        """
         worker = client.partition(".")[0]
         if worker == self.worker:
             return self._send_to_own(client, Message(message))
@@ -250,15 +256,20 @@ def _push(clients: Iterable[_Client], message: Message) -> None:
 
 
 def _room(name: str) -> str:
-    return f"room:{name}"
+    return _topic("room", name)
 
 
 def _user(name: str) -> str:
-    return f"user:{name}"
+    return _topic("user", name)
 
 
 def _worker(name: str) -> str:
-    return f"worker:{name}"
+    return _topic("worker", name)
+
+
+def _topic(kind: str, name: str) -> str:
+    name.encode()  # now, and not in the hub, where it would take the connection of all along
+    return f"{kind}:{name}"
 
 
 rooms = Rooms()

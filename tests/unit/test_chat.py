@@ -83,7 +83,9 @@ def test_a_whisper_reaches_one_wherever_they_are(new: New) -> None:
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        ("{", "this is not JSON"),
+        ("{", "this is not JSON of text"),
+        ("[" * 100_000, "this is not JSON of text"),
+        ('{"type": "enter", "room": "\\ud800", "name": "Ann"}', "this is not JSON of text"),
         ("[]", "a message has a type: enter, leave, say, whisper or who"),
         ('{"type": "shout"}', "a message has a type: enter, leave, say, whisper or who"),
         ('{"type": "enter", "room": "", "name": "Ann"}', "'room' has to be a text of 1 to 40 characters"),

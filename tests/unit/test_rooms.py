@@ -96,6 +96,15 @@ def test_a_client_is_reached_by_its_id(new: New) -> None:
     assert ann.do("send_to_client", "of another worker.1", "for nobody") is False
 
 
+@pytest.mark.parametrize("call", [("join", "\ud800"), ("bind", "\ud800")])
+def test_a_name_that_is_no_text_ends_nobody_elses_connection(new: New, call: tuple[str, ...]) -> None:
+    ann, bob = new(), new()
+    ann.ws.send(json.dumps(call))
+    opcode, data = ann.ws.recv_data()
+    assert (opcode, int.from_bytes(data[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1011)
+    assert bob.do("count") == 1
+
+
 def test_everybody_is_reached(new: New) -> None:
     ann, bob = new(), new()
     ann.do("send_to_all", "hello", {"exclude": True})
