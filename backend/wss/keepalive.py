@@ -51,6 +51,8 @@ class Keepalive:
         """Do it, until cancelled."""
         while True:
             now = time.monotonic()
+            # After the process stood still, timers may run before what came meanwhile is read.
+            await asyncio.sleep(0)
             for connection, ping in _take(self._answers, now):
                 # Where the handler is behind, the answer may be there and not be read yet.
                 if connection.heard < ping and connection.is_read:

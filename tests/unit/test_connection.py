@@ -1,6 +1,7 @@
 """The open websocket against clients that break the protocol, or that take and never give (rows 9, 10 and 13)."""
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -118,6 +119,22 @@ def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, c
     assert dead.receive()[0] == PING
     assert dead.close_code() == 1011
     assert float(server.wait_for(r'"seconds": ([\d.]+), ')) > 0.55
+
+
+def test_a_client_is_not_given_up_because_the_server_stood_still(start: Start, clients: ExitStack) -> None:
+    server = start(APP="apps.echo:handler", PING_INTERVAL="0.2", PING_TIMEOUT="0.2")
+    client = connect(server, clients)
+    for _ in range(3):
+        opcode, payload = client.receive()
+        assert opcode == PING
+        os.kill(server.worker(), signal.SIGSTOP)
+        client.send(frame(PONG, payload))
+        time.sleep(0.5)  # longer than PING_TIMEOUT: that is what it is about
+        os.kill(server.worker(), signal.SIGCONT)
+    client.send(frame(TEXT, b"tom"))
+    while (received := client.receive())[0] == PING:
+        client.send(frame(PONG, received[1]))
+    assert received == (TEXT, b"tom")
 
 
 def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clients: ExitStack, tmp_path: Path) -> None:
