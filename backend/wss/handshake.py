@@ -22,6 +22,8 @@ from wss.page import Page
 from wss.settings import Settings
 
 HEALTH_PATH = "/healthz"
+# For a proxy that looks for a replica with room: one that is full is healthy, but not ready for more.
+READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
 
@@ -71,6 +73,10 @@ class Handshake:
         if path == HEALTH_PATH:
             return refusal(
                 "", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, complaint or "ok"))
+            )
+        if path == READY_PATH:
+            return refusal(
+                "", *((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if full or draining else (HTTPStatus.OK, "ok"))
             )
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
             return Refusal("", self._page.response())

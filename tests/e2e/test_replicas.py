@@ -59,6 +59,24 @@ def test_a_killed_replica_takes_only_its_own_clients_along(
     assert [_answers(ws) for ws, _ in kept] == [server for _, server in kept]
 
 
+@pytest.mark.profiles("nginx", "apache")
+def test_where_replicas_are_full_the_one_with_room_is_found(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
+    stack = new_stack(profile, APP="apps.whoami:handler", MAX_CONNECTIONS="1")
+    stack.up("--scale", "backend=3")
+    target = target_of(stack, ca_file)
+
+    opened = [_who(connect, target) for _ in range(3)]
+    assert len({server for _, server in opened}) == 3
+
+    # Not the first one, whose turn it would be.
+    leaves, server = opened[1]
+    leaves.close()
+    eventually(lambda: '"event": "closed"' in stack.logs("backend"), 10, "its server has seen it")
+    assert _who(connect, target)[1] == server
+
+
 @pytest.mark.profiles("direct")
 def test_two_workers_share_the_port_and_a_dead_one_is_replaced(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect

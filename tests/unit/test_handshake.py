@@ -119,6 +119,9 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
         # Full is healthy: what is open goes on.
         ("/healthz", {"full": True}, 200),
         ("/healthz", {"draining": True}, 503),
+        ("/readyz", {}, 200),
+        ("/readyz", {"full": True}, 503),
+        ("/readyz", {"draining": True}, 503),
         ("/wss", {"full": True}, 503),
         ("/wss", {"draining": True}, 503),
         # A bad request stays one: another replica would say the same.
