@@ -13,6 +13,8 @@ Parsed = TypeVar("Parsed")
 
 # Seconds between pings at most: the timeouts of nginx.conf and httpd.conf are 30.
 MOST_SILENCE = 20.0
+# And for a client that does not read.
+MOST_PATIENCE = 30.0
 
 
 class SettingError(ValueError):
@@ -152,5 +154,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise SettingError(
             f"PING_INTERVAL={settings.ping_interval:g}: the proxies close what is silent for longer."
             f" Give at most {MOST_SILENCE:g} seconds"
+        )
+    if settings.slow_reader_timeout > MOST_PATIENCE:
+        raise SettingError(
+            f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies wait no longer for a client that"
+            f" does not read. Give at most {MOST_PATIENCE:g} seconds"
         )
     return settings
