@@ -35,7 +35,7 @@ def test_status_shows_workers_and_connections(start: Start, connect: Connect, tm
     assert [line.split()[0] for line in workers] == ["worker", "1", "2", "total"]
     assert workers[-1].split()[1:] == ["3", "3", "3", "9", "3", "6"]
     assert len(connections) == 1 + 3
-    assert all(re.search(r"(127\.0\.0\.1|::1) +/wss +0 +1 +3 +1 +2 +0$", line) for line in connections[1:])
+    assert all(re.search(r"(127\.0\.0\.1|::1) +/wss +\d+ +1 +3 +1 +2 +0$", line) for line in connections[1:])
 
 
 def test_status_shows_a_worker_that_hangs(start: Start, tmp_path: Path) -> None:
