@@ -30,6 +30,7 @@ log = logging.getLogger("wss.connection")
 CLOSE_TIMEOUT = 5.0
 
 _PING, _PONG = 0x9, 0xA  # RFC 6455 section 5.2
+_MOST_CONTROL = 125  # bytes
 _KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
 _NO_CODE, _CUT = 1005, 1006  # RFC 6455 section 7.4.1: a close frame without a code, and none at all
 
@@ -139,12 +140,19 @@ class Connection(Sending):
 
     def _take_pong(self, payload: bytes) -> None:
         if payload == _KEEPALIVE:
-            self.latency = time.monotonic() - self._pinged
+            pinged = self._pinged
         elif payload in self._pings_of_handlers:
-            waiting, pinged = self._pings_of_handlers.pop(payload)
-            self.latency = time.monotonic() - pinged
-            if not waiting.done():
-                waiting.set_result(self.latency)
+            _, pinged = self._pings_of_handlers[payload]
+        else:
+            return  # a sign of life that nobody asked for
+        now = time.monotonic()
+        self.latency = now - pinged
+        # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer.
+        for earlier, (waiting, since) in tuple(self._pings_of_handlers.items()):
+            if since <= pinged:
+                del self._pings_of_handlers[earlier]
+                if not waiting.done():
+                    waiting.set_result(now - since)
 
     def send_keepalive(self) -> None:
         self._pinged = time.monotonic()
@@ -156,9 +164,12 @@ class Connection(Sending):
         self.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping")
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
-        """Send a ping; what is returned can be awaited for the seconds until its pong."""
+        """Send a ping; what is returned can be awaited for the seconds until its pong.
+
+        Raises ValueError for more than 125 bytes, ConcurrencyError for data that waits for its pong already.
+        """
+        payload = os.urandom(4) if data is None else _control_payload(data)
         await self._until_read()
-        payload = os.urandom(4) if data is None else data.encode() if isinstance(data, str) else bytes(data)
         if payload in self._pings_of_handlers or payload == _KEEPALIVE:
             raise ConcurrencyError("a ping with the same data is under way")
         waiting: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -168,10 +179,11 @@ class Connection(Sending):
         return waiting
 
     async def pong(self, data: str | bytes = b"") -> None:
-        """Send a pong that nobody asked for, as a sign of life."""
+        """Send a pong that nobody asked for, as a sign of life. Raises ValueError for more than 125 bytes."""
+        payload = _control_payload(data)
         await self._until_read()
         self.flush()
-        self.ws_transport.send_pong(data.encode() if isinstance(data, str) else data)
+        self.ws_transport.send_pong(payload)
 
     # The end.
 
@@ -188,11 +200,18 @@ class Connection(Sending):
         self.ws_transport.disconnect()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame and wait for the client's; cut the connection where none comes in time."""
+        """Send a close frame and wait for the client's; cut the connection where none comes in time.
+
+        Raises ValueError for a code that is not for the wire, and for a reason of more than 123 bytes.
+        """
+        if not _may_be_sent(code):
+            raise ValueError(f"{code} cannot be sent as a close code: take 1000, or one of 3000 to 4999")
+        _control_payload(f"..{reason}")  # the code has two bytes
         if self.closed:
             return
         self.flush()
         self.ws_transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
+        self.await_close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.wait_closed()
@@ -272,6 +291,14 @@ def _how_it_ended(closing: Any) -> tuple[int, str]:
 def _may_be_sent(code: int) -> bool:
     # RFC 6455 section 7.4.2 and the registry it founded; 1004, 1005, 1006 and 1015 are not for the wire.
     return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
+
+
+def _control_payload(data: str | bytes) -> bytes:
+    """Return what a control frame is to carry; raises ValueError where it is too long (RFC 6455 section 5.5)."""
+    payload = data.encode() if isinstance(data, str) else bytes(data)
+    if len(payload) > _MOST_CONTROL:
+        raise ValueError(f"{len(payload)} bytes in a control frame, which has room for {_MOST_CONTROL}")
+    return payload
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:

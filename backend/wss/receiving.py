@@ -22,6 +22,8 @@ from wss.settings import Settings
 MOST_WAITING = 16
 # With so few, reading goes on.
 FEW_WAITING = 4
+# Bytes of a message that is enough by itself, and has to be taken before anything else is read.
+LARGE = 64 * 1024
 
 CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
 _MESSAGE = (TEXT, BINARY)
@@ -54,6 +56,8 @@ class Receiving(WSListener):
         self._asked: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
         self._reading = True
         self._looking = False  # whether to go on reading: at the next turn of the loop
+        self._large = False  # whether one that waits is
+        self._closing = False  # we have said so: messages count no more
         self._over = False  # nothing that the client sends counts any more
         # Of a message in several frames, or a compressed one:
         self._under_way = False
@@ -80,6 +84,8 @@ class Receiving(WSListener):
         elif kind > BINARY:
             self.take_control(kind, frame)
             return
+        elif self._closing:
+            return
         else:
             message = self._assemble(kind, frame)
         traffic = self.traffic
@@ -94,13 +100,19 @@ class Receiving(WSListener):
             if not self._asked.done():
                 self._asked.set_result(None)
             self._asked = None
-        elif len(waiting) >= MOST_WAITING and self._reading and not self._looking:
-            # A handler that keeps up takes them all in this turn of the loop, or in the next.
-            self._looking = True
-            self._loop.call_soon(self._stop_reading)
+        elif len(waiting) >= MOST_WAITING or frame.payload_size >= LARGE:
+            self._large = self._large or frame.payload_size >= LARGE
+            if self._reading and not self._looking:
+                # A handler that keeps up takes them all in this turn of the loop, or in the next.
+                self._looking = True
+                self._loop.call_soon(self._stop_reading)
 
     def take_control(self, kind: int, frame: WSFrame) -> None:
         """Take in a close, a ping or a pong."""
+        raise NotImplementedError
+
+    def fail(self, code: WSCloseCode, reason: str) -> None:
+        """Send a close frame and hang up, without waiting for the client's."""
         raise NotImplementedError
 
     def _assemble(self, kind: int, frame: WSFrame) -> str | bytes | _Fragment:
@@ -140,6 +152,14 @@ class Receiving(WSListener):
         self._over = True
         self._whole = False
 
+    def await_close(self) -> None:
+        """Read on, however much waits for the handler, to see the client's close frame; messages before it are late."""
+        self._closing = True
+        self._whole = False
+        if not self._reading:
+            self._reading = True
+            self.ws_transport.underlying_transport.resume_reading()
+
     def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
         """Return what is to be raised, for picows to close with."""
         self.stop_listening()
@@ -147,13 +167,18 @@ class Receiving(WSListener):
 
     def _stop_reading(self) -> None:
         self._looking = False
-        if len(self._waiting) >= MOST_WAITING and self.closed is None:
+        if self.closed is not None or self._closing:
+            return
+        if len(self._waiting) >= MOST_WAITING or (self._large and self._waiting):
             self._reading = False
             self.ws_transport.underlying_transport.pause_reading()
+        else:
+            self._large = False
 
     def _go_on_reading(self) -> None:
-        if len(self._waiting) <= FEW_WAITING and self.closed is None:
+        if len(self._waiting) <= (0 if self._large else FEW_WAITING) and self.closed is None:
             self._reading = True
+            self._large = False
             self.ws_transport.underlying_transport.resume_reading()
 
     def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, str | bytes]:
@@ -225,8 +250,7 @@ class Receiving(WSListener):
         try:
             return message.decode()
         except UnicodeDecodeError as error:
-            self.ws_transport.send_close(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
-            self.ws_transport.disconnect(graceful=False)
+            self.fail(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
             await self.wait_closed()
             assert self.closed
             raise self.closed from error

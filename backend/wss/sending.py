@@ -152,6 +152,7 @@ class Sending(Receiving):
         try:
             async for fragment in _each(fragments):
                 data = fragment.encode() if isinstance(fragment, str) else bytes(fragment)
+                await self._until_read()
                 if kind is None:
                     first_type = type(fragment)
                     as_text = isinstance(fragment, str) if text is None else text
@@ -161,9 +162,8 @@ class Sending(Receiving):
                     raise TypeError("the fragments of a message are all text, or all bytes")
                 else:
                     self._write(CONTINUATION, data, fin=False)
-                if self._read_on or not self.is_open:
-                    await self._until_read()
             if kind is not None:
+                await self._until_read()
                 self._write(CONTINUATION, b"")
         except BaseException:
             # What has begun cannot be taken back, and nothing else can be sent within it.
@@ -209,7 +209,6 @@ class Sending(Receiving):
         return int(self.ws_transport.underlying_transport.get_write_buffer_size()) + self._together_size
 
     def fail(self, code: WSCloseCode, reason: str) -> None:
-        """Send a close frame and hang up, without waiting for the client's."""
         self.flush()
         self.ws_transport.send_close(code, reason)
         self.ws_transport.disconnect(graceful=False)

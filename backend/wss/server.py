@@ -231,7 +231,10 @@ class WebSocketServer:
             await self._handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # it is ours that is cancelled, and not something that the handler waited for
             log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
             return 1011
         return 1000

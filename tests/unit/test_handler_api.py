@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, connect, frame
+from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, code, connect, frame
 from server import Start
 
 Received = list[tuple[int, bytes]]
@@ -125,6 +125,71 @@ def test_what_cannot_be_sent(run: Run, argument: str, close_code: int) -> None:
     while (received := client.receive())[0] != CLOSE:
         pass
     assert received[1][:2] == close_code.to_bytes(2, "big")
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["close(1005)", "close(99)", "close(1000, 'é' * 62)", "ping(bytes(126))", "ping('é' * 63)", "pong(bytes(126))"],
+)
+def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str) -> None:
+    client = run("try:", f"    await connection.{call}", "except ValueError:", "    await connection.send('no')")
+    assert client.receive() == (TEXT, b"no")
+    assert client.close_code() == 1000
+
+
+def test_nothing_follows_the_close_frame(run: Run) -> None:
+    client = run(
+        "async def parts():",
+        "    yield 'one'",
+        "    closing = asyncio.create_task(connection.close(3000))",
+        "    await asyncio.sleep(0)",
+        "    yield 'two'",
+        "await connection.send(parts())",
+    )
+    assert client.receive() == (TEXT, b"one")
+    assert client.receive() == (CLOSE, code(3000))
+    client.send(frame(CLOSE, code(3000)))
+    assert client.stream.read() == b""
+
+
+def test_what_was_sent_before_a_failure_arrives(run: Run) -> None:
+    client = run("await connection.recv()", "await connection.send('kept')", "await connection.recv(decode=True)")
+    client.send(frame(TEXT, b"tom"), frame(BINARY, b"\xff"))
+    assert client.receive() == (TEXT, b"kept")
+    assert client.close_code() == 1007
+
+
+def test_a_close_is_answered_in_time_however_many_messages_wait(run: Run) -> None:
+    client = run("while connection.is_read:", "    await asyncio.sleep(0)")
+    client.send(*[frame(TEXT, b"tom")] * 40)
+    assert client.receive() == (CLOSE, code(1000))
+    client.send(frame(TEXT, b"late"), frame(CLOSE, code(1000)))
+    assert client.stream.read() == b"", "an orderly end, and no reset after CLOSE_TIMEOUT"
+
+
+def test_no_more_is_read_than_one_large_message_while_the_handler_is_busy(run: Run) -> None:
+    client = run(
+        "while connection.is_read:",
+        "    await asyncio.sleep(0)",
+        "async for message in connection:",
+        "    await connection.send(str(len(message)))",
+    )
+    client.send(*[frame(BINARY, bytes(100_000))] * 3)
+    assert [client.receive() for _ in range(3)] == [(TEXT, b"100000")] * 3
+
+
+def test_a_handler_that_ends_by_the_cancellation_of_what_it_waited_for_has_failed(run: Run) -> None:
+    client = run("task = asyncio.create_task(asyncio.Event().wait())", "task.cancel()", "await task")
+    assert client.close_code() == 1011
+
+
+def test_a_pong_answers_the_pings_before_it(run: Run) -> None:
+    client = run(
+        "for pong in [await connection.ping(data) for data in 'ab']:", "    await pong", "await connection.send('both')"
+    )
+    assert [client.receive() for _ in range(2)] == [(PING, b"a"), (PING, b"b")]
+    client.send(frame(PONG, b"b"))
+    assert client.receive() == (TEXT, b"both")
 
 
 def test_a_handler_can_ping(run: Run) -> None:
