@@ -45,11 +45,11 @@ def check_directory(settings: Settings, directory: Path) -> None:
     pair = find_pair(INPUT / directory, settings.domain[0])
     if pair is None:
         raise CertificateError(
-            f"{directory} has no pair (server.pem and server.key, or certbot's). Mount it:"
+            f"there is no pair (server.pem and server.key, or certbot's). Mount it:"
             f" docker compose run --rm -v $PWD/{directory.name}:/{directory.name}:ro certs check /{directory.name}"
         )
     with tempfile.TemporaryDirectory() as volume:
-        check_pair(pair, settings.domain, stage(pair.without_root(), Path(volume)), known_roots())
+        check_pair(pair, settings.domain, stage(pair.without_root(), Path(volume)), known_roots(INPUT / directory))
     describe(pair)
     print("good: it can be served")
 
@@ -72,7 +72,7 @@ def describe(pair: Pair) -> None:
     rows = {
         "names": ", ".join(pair.names),
         "issuer": leaf.issuer.rfc4514_string(),
-        "serial": f"{leaf.serial_number:x}",
+        "serial": leaf.serial_number.to_bytes(-(-leaf.serial_number.bit_length() // 8)).hex(),
         "valid": f"{pair.start:%Y-%m-%d %H:%M} to {pair.expiry:%Y-%m-%d %H:%M} UTC, {pair.days_left} days left",
         "key": pair.key_kind,
         "chain": " <- ".join(certificate.subject.rfc4514_string() or "(no subject)" for certificate in pair.chain),
@@ -104,7 +104,8 @@ def main() -> None:
             case "new":
                 new(settings, arguments.names)
     except CertificateError as error:
-        raise CertificateError(f"{settings.certs_dir}: {error}") from None
+        where = arguments.directory if arguments.command == "check" else settings.certs_dir
+        raise CertificateError(f"{where}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from desk import CertificateError
@@ -20,8 +21,19 @@ TEMPORARY = timedelta(days=7)
 
 def is_development(pair: Pair) -> bool:
     """Whether `make_pair` made it."""
-    names = pair.chain[0].issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return any(name.value == ISSUER for name in names)
+    return _is_ours(pair.chain[0].issuer)
+
+
+def is_development_ca(file: Path) -> bool:
+    """Whether the file is the ca.pem of `make_pair`."""
+    try:
+        return _is_ours(x509.load_pem_x509_certificate(file.read_bytes()).subject)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_ours(name: x509.Name) -> bool:
+    return any(part.value == ISSUER for part in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
 
 
 def make_pair(directory: Path, domain: list[str]) -> None:

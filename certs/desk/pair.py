@@ -37,8 +37,9 @@ class Pair:
         try:
             return x509.load_pem_x509_certificates(self.certificate)
         except ValueError as error:
+            what_it_is = _what_it_is(self.certificate, error)
             raise CertificateError(
-                f"{self.certificate_file} is no chain of certificates in PEM form ({error})."
+                f"{self.certificate_file} is no chain of certificates in PEM form ({what_it_is})."
                 " Put the full chain there, leaf first"
             ) from None
 
@@ -93,6 +94,16 @@ class Pair:
             return self
         sent = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain[:-1])
         return replace(self, certificate=sent)
+
+
+def _what_it_is(content: bytes, error: ValueError) -> str:
+    if not content.strip():
+        return "it is empty"
+    if b"PRIVATE KEY-----" in content:
+        return "it holds a private key"
+    if content.startswith(b"\x30"):  # a SEQUENCE (X.690 section 8.9)
+        return "it is in DER form: openssl x509 -inform DER -in FILE -out server.pem"
+    return str(error).partition(". See")[0]
 
 
 def find_pair(directory: Path, name: str) -> Pair | None:

@@ -11,7 +11,7 @@ from desk import CertificateError
 from desk.acme import HEAD_START, Acme
 from desk.check import SYSTEM_ROOTS, check_pair
 from desk.clients import good_until
-from desk.development import CA, is_development, make_pair, temporary_pair
+from desk.development import CA, is_development, is_development_ca, make_pair, temporary_pair
 from desk.pair import Pair, find_pair, with_clients
 from desk.publish import discard, publish, publish_expiry, published, stage
 from desk.report import Report
@@ -25,9 +25,11 @@ LOOK = 1.0  # seconds. No inotify: it does not get through to bind mounts everyw
 AGAIN = 10.0  # seconds
 
 
-def known_roots() -> list[Path]:
+def known_roots(directory: Path) -> list[Path]:
     """Return the files with the roots that clients know: the system's, and that of a CA of the operator's own."""
-    return [SYSTEM_ROOTS, INPUT / CA]
+    own = directory / CA
+    # The development CA's is left over where a pair of the operator's own has come.
+    return [SYSTEM_ROOTS] if is_development_ca(own) else [SYSTEM_ROOTS, own]
 
 
 class Desk:
@@ -172,7 +174,7 @@ class Desk:
         staged = stage(sent, OUTPUT)
         try:
             # An ACME server knows what belongs into its chain; a staging one's root nobody else does.
-            check_pair(pair, domain or self._settings.domain, staged, None if self._acme else known_roots())
+            check_pair(pair, domain or self._settings.domain, staged, None if self._acme else known_roots(INPUT))
             if sent == published(OUTPUT):  # a desk that comes back must not make everybody reload
                 discard(staged)
             else:

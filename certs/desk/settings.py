@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from desk import CertificateError
@@ -54,12 +55,28 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
     )
 
 
+def _is_public(name: str) -> bool:
+    """Whether it may be known beyond this network: an address of the internet, or a name under a top level domain."""
+    try:
+        return ip_address(name).is_global
+    except ValueError:
+        # RFC 6761 and RFC 6762.
+        return "." in name and not name.endswith((".localhost", ".local", ".test", ".invalid", ".example"))
+
+
 def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
     if not WEBROOT.is_dir():
         raise CertificateError("CERTS=acme needs port 80. Set COMPOSE_FILE=compose.yaml:acme.yaml")
     directory = environ.get("ACME_DIRECTORY") or LETS_ENCRYPT
     if not directory.startswith("https://"):
         raise CertificateError(f"ACME_DIRECTORY={directory!r} is no https URL. Set that of the ACME server's directory")
+    if directory == LETS_ENCRYPT:
+        for name in domain:
+            if not _is_public(name):
+                raise CertificateError(f"DOMAIN={name!r} is nothing that a public CA issues for. Set your public name")
+    email = environ.get("ACME_EMAIL") or ""
+    if email and not all(email.partition("@")):
+        raise CertificateError(f"ACME_EMAIL={email!r} is no address. Set one, or none")
     root = environ.get("ACME_CA") or ""
     if root and ("/" in root or not (INPUT / root).is_file()):
         raise CertificateError(f"ACME_CA={root!r} is no file in CERTS_DIR. Put the root of the ACME server there")
@@ -68,7 +85,7 @@ def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
         raise CertificateError(f"ACME_RETRY={retry!r} is no number of seconds. Set one, such as 300")
     return Order(
         domain,
-        email=environ.get("ACME_EMAIL") or "",
+        email=email,
         directory=directory,
         profile=environ.get("ACME_PROFILE") or "",
         root=INPUT / root if root else None,

@@ -32,10 +32,10 @@ def test_a_pair_is_checked_before_it_is_put_in(stack: Stack, ca: trustme.CA, tmp
     assert "good: it can be served" in good.output
     bad = _certs(stack, "certs", "check", "bad")
     assert bad.code == 1
-    assert "is for other.example, but DOMAIN has localhost" in bad.output
+    assert "certs: bad: the certificate is for other.example, but DOMAIN has localhost" in bad.output
     mounted = _certs(stack, f"--volume={tmp_path / 'good'}:/new:ro", "certs", "check", "/new")
     assert mounted.code == 0
-    assert "has no pair" in _certs(stack, "certs", "check", "nowhere").output
+    assert "certs: nowhere: there is no pair" in _certs(stack, "certs", "check", "nowhere").output
 
 
 def test_a_development_pair_is_made_for_names_but_over_nothing_of_ones_own(

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import AuthorityInformationAccessOID
 from desk import CertificateError
 from desk.check import check_pair
+from desk.development import make_pair
 from desk.pair import read_pair
+from desk.service import known_roots
 from pairs import write_pair
 
 NOW = datetime.now(UTC)
@@ -79,6 +81,15 @@ def test_a_certificate_of_tomorrow_is_named_with_its_date(ca: trustme.CA, tmp_pa
 
 def no_pem(directory: Path) -> None:
     (directory / "server.pem").write_text("not a certificate\n")
+
+
+def empty(directory: Path) -> None:
+    (directory / "server.pem").write_text("\n")
+
+
+def der(directory: Path) -> None:
+    leaf = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
+    (directory / "server.pem").write_bytes(leaf.public_bytes(Encoding.DER))
 
 
 def no_key(directory: Path) -> None:
@@ -143,8 +154,10 @@ def foreign_intermediate(directory: Path) -> None:
     ("fault", "complaint"),
     [
         (no_pem, "server.pem is no chain of certificates in PEM form"),
+        (empty, "server.pem is no chain.*it is empty"),
+        (der, "server.pem is no chain.*it is in DER form: openssl x509 -inform DER"),
         (no_key, "server.key is no private key in PEM form"),
-        (swapped, "server.pem is no chain of certificates in PEM form"),
+        (swapped, "server.pem is no chain.*it holds a private key"),
         (encrypted, "server.key is encrypted"),
         (a_directory, "server.key is not a file"),
         (another_key, "server.key is not the key of server.pem"),
@@ -204,3 +217,20 @@ def test_a_missing_intermediate_is_named_with_its_address(tmp_path: Path) -> Non
     # A private CA's root, which nobody gave us.
     with pytest.raises(CertificateError, match=r"ends with CN=middle.*put it beside as ca.pem"):
         check_pair(pair, ["localhost"], tmp_path)
+
+
+def test_a_root_that_is_beside_has_to_be_the_chains(ca: trustme.CA, tmp_path: Path) -> None:
+    write_pair(ca.create_child_ca().issue_cert("localhost"), tmp_path)
+    pair = read_pair(tmp_path)
+    assert pair
+    own = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(own)
+    check_pair(pair, ["localhost"], tmp_path, known_roots(tmp_path))
+    trustme.CA(organization_name="another").cert_pem.write_to_path(own)
+    with pytest.raises(CertificateError, match=r"ca.pem is not the root of server.pem.*issued by .*remove ca.pem"):
+        check_pair(pair, ["localhost"], tmp_path, known_roots(tmp_path))
+    # What a development pair left over is no reason.
+    (tmp_path / "development").mkdir()
+    make_pair(tmp_path / "development", ["localhost"])
+    own.write_bytes((tmp_path / "development" / "ca.pem").read_bytes())
+    check_pair(pair, ["localhost"], tmp_path, known_roots(tmp_path))
