@@ -38,6 +38,18 @@ def test_a_missing_key_is_a_bad_request(target: Target) -> None:
     assert ask(target, headers=headers).status == 400
 
 
+def test_a_header_may_be_as_long_as_the_readme_says(target: Target) -> None:
+    assert ask(target, headers={**UPGRADE, "Cookie": "a" * 15000}).status == 101
+    assert ask(target, path=f"{target.path}?{'a' * 15000}", headers=UPGRADE).status == 101
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_longer_header_is_refused_with_what_to_do(target: Target) -> None:
+    refused = ask(target, headers={**UPGRADE, "Cookie": "a" * 17000})
+    assert refused.status in (400, 431)  # httpd has one text for every bad request
+    assert "end fewer" in refused.text or "shorter cookies" in refused.text
+
+
 def test_an_unknown_path_is_not_found(target: Target) -> None:
     assert ask(target, path="/no/such/path", headers=UPGRADE).status == 404
 
