@@ -19,7 +19,7 @@ from picows.websockets import ConcurrencyError, ConnectionClosedError, Connectio
 from wss.address import AddressLimits
 from wss.client_certificate import ClientCertificate
 from wss.deflate import Deflate
-from wss.frames import Message
+from wss.frames import Message, encoded
 from wss.metrics import SAMPLED_ONE_IN, Metrics
 from wss.sending import Sending, Turn
 from wss.settings import Settings
@@ -295,7 +295,7 @@ def _may_be_sent(code: int) -> bool:
 
 def _control_payload(data: str | bytes) -> bytes:
     """Return what a control frame is to carry; raises ValueError where it is too long (RFC 6455 section 5.5)."""
-    payload = data.encode() if isinstance(data, str) else bytes(data)
+    payload = encoded(data)
     if len(payload) > _MOST_CONTROL:
         raise ValueError(f"{len(payload)} bytes in a control frame, which has room for {_MOST_CONTROL}")
     return payload

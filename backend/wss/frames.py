@@ -23,9 +23,18 @@ SMALL = 1024
 HEADS = {FIN | kind: [head(FIN | kind, size) for size in range(SMALL)] for kind in (TEXT, BINARY)}
 
 
+def encoded(data: object) -> bytes:
+    """Return the bytes of a text, or of what is bytes; raises TypeError for all else: bytes(5) would be five zeros."""
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
+
+
 class Message:
     """A message for many, framed once for all of them that do not compress."""
 
     def __init__(self, message: str | bytes) -> None:
-        self.kind, self.payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, bytes(message))
+        self.kind, self.payload = TEXT if isinstance(message, str) else BINARY, encoded(message)
         self.frame = head(FIN | self.kind, len(self.payload)) + self.payload

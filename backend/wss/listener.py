@@ -147,7 +147,9 @@ class Listener:
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
             if not misdirected:  # that is counted already
                 self._refused("tls")
-            log.info("connection from %s failed before it was open: %s", arrived.peer, error or type(error).__name__)
+            log.info(
+                "connection from %s failed before it was open: %s", arrived.peer, str(error) or type(error).__name__
+            )
         finally:
             # A transport closes its socket itself, some time later: its descriptor must not be another client's then.
             if not handed_over:

@@ -8,7 +8,7 @@ from typing import Any
 
 from picows import WSCloseCode, WSProtocolError
 
-from wss.frames import COMPRESSED, FIN, HEADS, SMALL, Message, head
+from wss.frames import COMPRESSED, FIN, HEADS, SMALL, Message, encoded, head
 from wss.receiving import BINARY, CONTINUATION, TEXT, Receiving
 from wss.settings import Settings
 
@@ -151,7 +151,7 @@ class Sending(Receiving):
         kind = None
         try:
             async for fragment in _each(fragments):
-                data = fragment.encode() if isinstance(fragment, str) else bytes(fragment)
+                data = encoded(fragment)
                 await self._until_read()
                 if kind is None:
                     first_type = type(fragment)

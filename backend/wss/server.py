@@ -231,7 +231,7 @@ class WebSocketServer:
             await self._handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 raise  # it is ours that is cancelled, and not something that the handler waited for

@@ -137,6 +137,32 @@ def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str)
     assert client.close_code() == 1000
 
 
+@pytest.mark.parametrize(
+    "call", ["send([1])", "send([b'a', 1])", "ping(5)", "pong([1])", "push(Message(5))", "push(Message([1]))"]
+)
+def test_numbers_are_no_message(run: Run, call: str) -> None:
+    client = run(
+        "from wss.frames import Message",
+        "try:",
+        f"    await connection.{call}",
+        "except TypeError as error:",
+        "    assert 'text or bytes, not' in str(error), error",
+        "    raise",
+    )
+    while (received := client.receive())[0] != CLOSE:
+        assert received == (BINARY, b"a"), "the first fragment of a message that broke off"
+    assert received[1][:2] == code(1011)
+
+
+def test_a_handler_that_exits_ends_its_own_connection_alone(run: Run, clients: ExitStack) -> None:
+    client = run("if await connection.recv() == 'exit':", "    raise SystemExit(1)", "await connection.send('tom')")
+    other = connect(run.server, clients)
+    client.send(frame(TEXT, b"exit"))
+    assert client.close_code() == 1011
+    other.send(frame(TEXT, b"go on"))
+    assert other.receive() == (TEXT, b"tom")
+
+
 def test_nothing_follows_the_close_frame(run: Run) -> None:
     client = run(
         "async def parts():",
