@@ -126,10 +126,12 @@ def _cut(route: Route, error: OSError) -> Finding:
     alert = alert_of(error) or _alert_to_who_says_nothing(route)
     if is_about_client(alert):
         return client_certificate_problem(alert)
+    of_client = "the server does not take this client certificate, and ends without an alert; or "
     return problem(
         "upgrade-cut",
         f"the connection ends instead of an answer ({alert or error.strerror or error})",
-        "the backend crashed, or something in between (a firewall, a balancer) does not let WebSockets through",
+        f"{of_client if route.options.client_cert else ''}the backend crashed, or something in between (a firewall,"
+        " a balancer) does not let WebSockets through",
         "Look at the backend's log; connect to it directly, past what lies in between",
     )
 

@@ -15,7 +15,7 @@ from wss.settings import SettingError, Settings, read_settings
 
 _ALONE = (
     "the handler uses wss.rooms, and clients of different processes would not reach each other."
-    " Give HUB=valkey://hub:6379 (`--profile hub`)"
+    " Give HUB=valkey://hub (`--profile hub`)"
 )
 
 
