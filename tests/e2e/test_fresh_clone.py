@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from client import Target, target_of
+from eventually import eventually
 from fixtures import Connect, NewStack
 from stack import REPOSITORY
 
@@ -57,6 +58,30 @@ def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
     stack = new_stack(profile, directory=clone, CERTS_DIR=str(certs), APP="apps.shout:handler")
     stack.up()
     assert _tom(connect, target_of(stack, ca_file)) == "TOM"
+
+
+@pytest.mark.profiles("nginx")
+def test_a_mounted_handler_is_taken_anew_as_the_readme_says(
+    profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
+) -> None:
+    readme = (clone / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(# backend/apps/shout.py\n.*?)```", readme, re.DOTALL)
+    (mount,) = re.findall(r"```yaml\n(x-mine: .*?)```", readme, re.DOTALL)
+    override, handler = clone / "compose.override.yaml", clone / "handlers" / "shout.py"
+    override.write_text(mount)
+    handler.parent.mkdir()
+    handler.write_text(code)
+    files = (clone / "compose.yaml", override)
+    stack = new_stack(profile, directory=clone, files=files, CERTS_DIR=str(certs), APP="handlers.shout:handler")
+    stack.up()
+    target = target_of(stack, ca_file)
+    assert _tom(connect, target) == "TOM"
+    # As editors do: another file in its place.
+    changed = handler.with_suffix(".new")
+    changed.write_text(code.replace("upper", "title"))
+    changed.rename(handler)
+    assert stack.compose("kill", "--signal=HUP", "backend").code == 0
+    eventually(lambda: _tom(connect, target) == "Tom", 20, "the new worker answers")
 
 
 def _tom(connect: Connect, target: Target) -> str | bytes:
