@@ -5,6 +5,7 @@ killed leaves its counts there. https://prometheus.github.io/client_python/multi
 """
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+log = logging.getLogger("wss.metrics")
+
 # Seconds between two looks at what changes too often to be told each time.
 INTERVAL = 1.0
+# Seconds that a timer of the event loop is late, to be said in the log.
+STANDSTILL = 1.0
 # Of so many messages, one is timed: all would cost more than it is worth.
 SAMPLED_ONE_IN = 64
 
@@ -130,7 +135,12 @@ class Metrics:
         while True:
             due = loop.time() + INTERVAL
             await asyncio.sleep(INTERVAL)
-            self._lag.observe(max(loop.time() - due, 0.0))
+            late = max(loop.time() - due, 0.0)
+            self._lag.observe(late)
+            if late > STANDSTILL:
+                log.warning(
+                    "nothing was served for %.1f s: a handler blocks its worker, or the machine is too busy", late
+                )
             self.flush()
 
     def traffic(self) -> Traffic:

@@ -38,6 +38,9 @@ _PROBLEM = re.compile(r"(?:Domain|Identifier): (?P<domain>.+)\n\s*Type: +(?P<typ
 # Let's Encrypt says it in the problem's text, too; certbot shows the header in its log alone.
 _RETRY_TEXT = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
 _RETRY_HEADER = re.compile(r"^HTTP [45]\d\d\n(?:.+\n)*?Retry-After: *(.+)$", re.IGNORECASE | re.MULTILINE)
+# Of certbot's HTTP client, where no server answers.
+_UNREACHABLE = re.compile(r"requests\.exceptions\.\w+: .*?host='(?P<host>[^']+)'(?P<rest>.*)")
+_CAUSE = re.compile(r"\[Errno -?\d+\] ([^)'\"]+)|(certificate verify failed: [^('\"]+)")
 _NO_NEWS = ("Saving debug log", "Ask for help", "See the logfile", "Some challenges have failed", "Hint:")
 
 
@@ -146,6 +149,10 @@ class Acme:
 def describe(output: str) -> str:
     """Return what certbot says of a failure in one line: the problem of the ACME server where there is one."""
     problems = [f"{found['domain']}: {found['type']}: {found['detail']}" for found in _PROBLEM.finditer(output)]
+    if unreachable := _UNREACHABLE.search(output):
+        cause = _CAUSE.search(unreachable["rest"])
+        why = f" ({(cause[1] or cause[2]).strip()})" if cause else ""
+        problems.append(f"{unreachable['host']} does not answer{why}. Look at ACME_DIRECTORY, and at the way out there")
     lines = (line.strip() for line in output.splitlines())
     said = [line for line in lines if line and not line.startswith(_NO_NEWS)]
     return "; ".join(problems) or " ".join(said[-2:]) or "certbot said nothing"

@@ -36,6 +36,29 @@ Ask for help or search for solutions at https://community.letsencrypt.org.
 """
 
 
+NOWHERE = (
+    "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='acme.invalid', port=443): Max retries exceeded with"
+    " url: /directory (Caused by NameResolutionError(\"HTTPSConnection(host='acme.invalid', port=443): Failed to"
+    " resolve 'acme.invalid' ([Errno -2] Name or service not known)\"))"
+)
+UNTRUSTED = (
+    "requests.exceptions.SSLError: HTTPSConnectionPool(host='pebble', port=14000): Max retries exceeded with url: /dir"
+    " (Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed:"
+    " unable to get local issuer certificate (_ssl.c:1029)')))"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (NOWHERE, "acme.invalid does not answer (Name or service not known). Look at ACME_DIRECTORY"),
+        (UNTRUSTED, "pebble does not answer (certificate verify failed: unable to get local issuer certificate). Look"),
+    ],
+)
+def test_a_server_that_is_not_reached_is_named(said: str, told: str) -> None:
+    assert describe(f"An unexpected error occurred:\n{said}\nAsk for help\n").startswith(told)
+
+
 def test_a_problem_is_told_in_the_servers_words() -> None:
     assert describe(FAILURE) == "wss.example: connection: 192.0.2.1: Timeout during connect (likely firewall problem)"
     assert describe(LIMITED.format(datetime.now(UTC))).startswith("An unexpected error occurred: too many failed")

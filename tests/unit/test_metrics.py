@@ -112,3 +112,10 @@ def test_a_connection_is_refused_for_one_reason(
 
     wanted = {f'wss_connections_refused_total{{reason="{reason}"}}': 1}
     eventually(lambda: refused() == wanted, TIMEOUT, f"{reason} is counted, and nothing else")
+
+
+def test_a_handler_that_blocks_its_worker_is_in_the_log(start: Start, connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "blocking.py").write_text("import time\nasync def handler(connection):\n    time.sleep(2.5)\n")
+    server = start(APP="blocking:handler", PYTHONPATH=str(tmp_path))
+    connect(server)
+    server.wait_for(r"(nothing was served for [1-9].* s: a handler blocks its worker)")
