@@ -18,8 +18,9 @@ from picows.websockets import ConcurrencyError, ConnectionClosedError, Connectio
 
 from wss.address import AddressLimits
 from wss.client_certificate import ClientCertificate
+from wss.control import CUT, NO_CODE, PING, PONG, how_it_ended, may_be_sent, payload_of
 from wss.deflate import Deflate
-from wss.frames import Message, encoded
+from wss.frames import Message
 from wss.metrics import SAMPLED_ONE_IN, Metrics
 from wss.sending import Sending, Turn
 from wss.settings import Settings
@@ -29,10 +30,7 @@ log = logging.getLogger("wss.connection")
 # Seconds that a client has to answer our close frame; then its connection is cut.
 CLOSE_TIMEOUT = 5.0
 
-_PING, _PONG = 0x9, 0xA  # RFC 6455 section 5.2
-_MOST_CONTROL = 125  # bytes
 _KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
-_NO_CODE, _CUT = 1005, 1006  # RFC 6455 section 7.4.1: a close frame without a code, and none at all
 
 
 class Connection(Sending):
@@ -85,9 +83,9 @@ class Connection(Sending):
     def take_control(self, kind: int, frame: WSFrame) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
-        if kind == _PING:
+        if kind == PING:
             self._answer_ping(frame.get_payload_as_bytes())
-        elif kind == _PONG:
+        elif kind == PONG:
             self._take_pong(frame.get_payload_as_bytes())
         else:
             self._answer_close(frame)
@@ -106,7 +104,7 @@ class Connection(Sending):
                 waiting.exception()  # nobody need wait for it
         self._address_limits.leave(self.client)
         self._tell_ended(self)
-        code, closed_by = _how_it_ended(closing)
+        code, closed_by = how_it_ended(closing)
         self._metrics.closed(code, closed_by, self.traffic)
         log.info(
             "closed",
@@ -168,7 +166,7 @@ class Connection(Sending):
 
         Raises ValueError for more than 125 bytes, ConcurrencyError for data that waits for its pong already.
         """
-        payload = os.urandom(4) if data is None else _control_payload(data)
+        payload = os.urandom(4) if data is None else payload_of(data)
         await self._until_read()
         if payload in self._pings_of_handlers or payload == _KEEPALIVE:
             raise ConcurrencyError("a ping with the same data is under way")
@@ -180,7 +178,7 @@ class Connection(Sending):
 
     async def pong(self, data: str | bytes = b"") -> None:
         """Send a pong that nobody asked for, as a sign of life. Raises ValueError for more than 125 bytes."""
-        payload = _control_payload(data)
+        payload = payload_of(data)
         await self._until_read()
         self.flush()
         self.ws_transport.send_pong(payload)
@@ -192,7 +190,7 @@ class Connection(Sending):
         if not frame.payload_size:
             # An empty close is answered with an empty one: 1005 is never sent (RFC 6455 section 7.4.1).
             self.ws_transport.send(WSMsgType.CLOSE, b"")
-        elif _may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
+        elif may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
             self.ws_transport.send_close(frame.get_close_code(), frame.get_close_message())
         else:
             raise self.violation(WSCloseCode.PROTOCOL_ERROR, "no such close code")
@@ -204,9 +202,9 @@ class Connection(Sending):
 
         Raises ValueError for a code that is not for the wire, and for a reason of more than 123 bytes.
         """
-        if not _may_be_sent(code):
+        if not may_be_sent(code):
             raise ValueError(f"{code} cannot be sent as a close code: take 1000, or one of 3000 to 4999")
-        _control_payload(f"..{reason}")  # the code has two bytes
+        payload_of(f"..{reason}")  # the code has two bytes
         if self.closed:
             return
         self.flush()
@@ -267,9 +265,9 @@ class Connection(Sending):
         """The client's close code, or else ours; None while the connection is open."""
         closing: Any = self.ws_transport.close_handshake
         if closing is None:
-            return _CUT if self.closed else None
+            return CUT if self.closed else None
         said = closing.recv or closing.sent
-        return int(said.code) or _NO_CODE
+        return int(said.code) or NO_CODE
 
     @property
     def close_reason(self) -> str | None:
@@ -278,27 +276,6 @@ class Connection(Sending):
         if closing is None:
             return "" if self.closed else None
         return (closing.recv or closing.sent).reason or ""
-
-
-def _how_it_ended(closing: Any) -> tuple[int, str]:
-    """Return the close code, and who said it first, of picows' close_handshake."""
-    if closing is None:
-        return _CUT, "nobody"
-    first, who = (closing.recv, "client") if closing.recv_then_sent else (closing.sent, "server")
-    return (int(first.code) if first else 0) or _NO_CODE, who
-
-
-def _may_be_sent(code: int) -> bool:
-    # RFC 6455 section 7.4.2 and the registry it founded; 1004, 1005, 1006 and 1015 are not for the wire.
-    return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
-
-
-def _control_payload(data: str | bytes) -> bytes:
-    """Return what a control frame is to carry; raises ValueError where it is too long (RFC 6455 section 5.5)."""
-    payload = encoded(data)
-    if len(payload) > _MOST_CONTROL:
-        raise ValueError(f"{len(payload)} bytes in a control frame, which has room for {_MOST_CONTROL}")
-    return payload
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
