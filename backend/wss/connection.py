@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
 
 from wss.address import AddressLimits
@@ -82,7 +82,7 @@ class Connection(Sending):
 
     def take_control(self, kind: int, frame: WSFrame) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if kind == PING:
             self._answer_ping(frame.get_payload_as_bytes())
         elif kind == PONG:
@@ -159,7 +159,7 @@ class Connection(Sending):
 
     def give_up(self) -> None:
         """End a connection whose client does not answer: with a close frame, in case that it is only deaf."""
-        self.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping")
+        self.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping", is_read=False)
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; what is returned can be awaited for the seconds until its pong.
@@ -193,7 +193,7 @@ class Connection(Sending):
         elif may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
             self.ws_transport.send_close(frame.get_close_code(), frame.get_close_message())
         else:
-            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "no such close code")
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no such close code")
         self.stop_listening()
         self.ws_transport.disconnect()
 

@@ -70,24 +70,28 @@ class Receiving(WSListener):
         self._timed_since = 0.0
 
     def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
-        """Take in a frame; raises WSProtocolError where the client must not send it."""
+        """Take in a frame; one that the client must not send ends the connection, once what came before is handled."""
         self.heard = self.pings
         kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
         message: str | bytes | _Fragment
-        if self._whole and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            try:
+        try:
+            if self._whole and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
                 message = frame.get_payload_as_utf8_text() if kind == TEXT else frame.get_payload_as_bytes()
-            except UnicodeDecodeError:
-                raise self.violation(WSCloseCode.INVALID_TEXT, "this is no UTF-8") from None
-        elif self._over:
-            return  # what was read together with the frame that ended it
-        elif kind > BINARY:
-            self.take_control(kind, frame)
+            elif self._over:
+                return  # what was read together with the frame that ended it
+            elif kind > BINARY:
+                self.take_control(kind, frame)
+                return
+            elif self._closing:
+                return
+            else:
+                message = self._assemble(kind, frame)
+        except UnicodeDecodeError:
+            self._refuse(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
             return
-        elif self._closing:
+        except WSProtocolError as error:
+            self._refuse(error.code, error.args[1])
             return
-        else:
-            message = self._assemble(kind, frame)
         traffic = self.traffic
         traffic.bytes_in += frame.payload_size
         if frame.fin:
@@ -108,41 +112,39 @@ class Receiving(WSListener):
                 self._loop.call_soon(self._stop_reading)
 
     def take_control(self, kind: int, frame: WSFrame) -> None:
-        """Take in a close, a ping or a pong."""
+        """Take in a close, a ping or a pong; raises WSProtocolError where the client must not send it."""
         raise NotImplementedError
 
-    def fail(self, code: WSCloseCode, reason: str) -> None:
-        """Send a close frame and hang up, without waiting for the client's."""
+    def fail(self, code: WSCloseCode, reason: str, *, is_read: bool = True) -> None:
+        """Send a close frame and hang up, without waiting for the client's; nothing where it has ended already.
+
+        What was sent before goes out first, unless nobody reads it.
+        """
         raise NotImplementedError
 
     def _assemble(self, kind: int, frame: WSFrame) -> str | bytes | _Fragment:
         # RFC 6455 section 5.2: no extension of ours gives the bits a meaning, but RSV1 on a compressed message.
         if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self._deflate):
-            raise self.violation(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if (kind == CONTINUATION) != self._under_way:
             what = "a message within a message" if self._under_way else "a continuation of nothing"
-            raise self.violation(WSCloseCode.PROTOCOL_ERROR, what)
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, what)
         if kind != CONTINUATION:
             self._utf_8 = _UTF_8() if kind == TEXT else None
             self._size = self._fragments = 0
-        try:
-            if self._deflate:
-                payload = self._deflate.decode_frame(frame, self._max_message - self._size)
-            else:
-                payload = frame.get_payload_as_bytes()
-            # In each frame, so that what is no UTF-8 is known as early as it can be.
-            data = self._utf_8.decode(payload, bool(frame.fin)) if self._utf_8 else payload
-        except UnicodeDecodeError:
-            raise self.violation(WSCloseCode.INVALID_TEXT, "this is no UTF-8") from None
-        except WSProtocolError as error:
-            raise self.violation(error.code, error.args[1]) from error
+        if self._deflate:
+            payload = self._deflate.decode_frame(frame, self._max_message - self._size)
+        else:
+            payload = frame.get_payload_as_bytes()
+        # In each frame, so that what is no UTF-8 is known as early as it can be.
+        data = self._utf_8.decode(payload, bool(frame.fin)) if self._utf_8 else payload
         self._size += len(payload)
         if self._size > self._max_message:
-            raise self.violation(WSCloseCode.MESSAGE_TOO_BIG, "message too big")
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "message too big")
         # Empty ones too: their number alone can fill the memory.
         self._fragments += not frame.fin
         if self._fragments > self._max_fragments:
-            raise self.violation(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._max_fragments} fragments")
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._max_fragments} fragments")
         self._under_way = not frame.fin
         self._whole = not self._under_way and not self._deflate
         return data if kind != CONTINUATION and frame.fin else _Fragment(data, bool(frame.fin))
@@ -160,10 +162,10 @@ class Receiving(WSListener):
             self._reading = True
             self.ws_transport.underlying_transport.resume_reading()
 
-    def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
-        """Return what is to be raised, for picows to close with."""
+    def _refuse(self, code: WSCloseCode, what: str) -> None:
         self.stop_listening()
-        return WSProtocolError(code, what)
+        # Not at once: the handler is about to answer the messages before it.
+        self._loop.call_soon(self.fail, code, what)
 
     def _stop_reading(self) -> None:
         self._looking = False

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from picows import WSCloseCode, WSProtocolError
+from picows import WSCloseCode
 
 from wss.frames import COMPRESSED, FIN, HEADS, SMALL, Message, encoded, head
 from wss.receiving import BINARY, CONTINUATION, TEXT, Receiving
@@ -65,10 +65,6 @@ class Sending(Receiving):
     @property
     def is_open(self) -> bool:
         return self.closed is None and not self._over and not self.ws_transport.is_close_frame_sent
-
-    def violation(self, code: WSCloseCode, what: str) -> WSProtocolError:
-        self.flush()  # before picows' close frame
-        return super().violation(code, what)
 
     async def send(self, message: Any, text: bool | None = None) -> None:
         """Send a message: a str as text, bytes as binary, an iterable of them in fragments; `text` overrules the type.
@@ -208,10 +204,12 @@ class Sending(Receiving):
         """Bytes that wait for the client to read them."""
         return int(self.ws_transport.underlying_transport.get_write_buffer_size()) + self._together_size
 
-    def fail(self, code: WSCloseCode, reason: str) -> None:
+    def fail(self, code: WSCloseCode, reason: str, *, is_read: bool = True) -> None:
+        if self.closed:
+            return
         self.flush()
         self.ws_transport.send_close(code, reason)
-        self.ws_transport.disconnect(graceful=False)
+        self.ws_transport.disconnect(graceful=is_read)
 
     def cut(self, why: str) -> None:
         """Drop the connection without a close frame, which the client would not read."""

@@ -61,6 +61,16 @@ def test_what_breaks_the_protocol_ends_that_connection_alone(
     assert bystander.receive() == (TEXT, b"tom")
 
 
+@pytest.mark.parametrize("wrong", [frame(TEXT, b"a", rsv=4), frame(TEXT, b"\xff"), frame(CONTINUATION, b"a")])
+def test_what_came_before_a_violation_is_answered_before_the_close(
+    one_server: Server, clients: ExitStack, wrong: bytes
+) -> None:
+    client = connect(one_server, clients)
+    client.send(frame(TEXT, b"tom"), wrong)
+    assert client.receive() == (TEXT, b"tom")
+    assert client.close_code() in (1002, 1007)
+
+
 def test_fragments_up_to_the_limit_are_one_message(one_server: Server, clients: ExitStack) -> None:
     client = connect(one_server, clients)
     for _ in range(3):  # the count starts anew with each message
