@@ -1,5 +1,6 @@
 """The command: `docker compose run --rm doctor wss://example.com/wss`, or `python -m doctor …`."""
 
+import re
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
@@ -34,7 +35,24 @@ def _header(value: str) -> tuple[str, str]:
     name, colon, content = value.partition(":")
     if not (colon and name.strip() and value.isprintable()):
         raise typer.BadParameter(f"{value!r} is no header. Give one such as 'Cookie: a=b'")
+    if not value.isascii():
+        raise typer.BadParameter(f"{value!r}: a header is ASCII. Encode the rest, as its reader expects it")
+    if name.strip().lower().startswith("sec-websocket-"):
+        raise typer.BadParameter(f"{value!r} is the doctor's own. There is --subprotocol")
     return name.strip(), content.strip()
+
+
+def _origin(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isprintable()):
+        raise typer.BadParameter(f"{value!r} is no origin. Give one such as https://example.com")
+    return value
+
+
+def _subprotocols(value: list[str] | None) -> list[str] | None:
+    for name in value or ():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 6455 section 4.1: a token
+            raise typer.BadParameter(f"{name!r} is no subprotocol. Give one such as chat.v1")
+    return value
 
 
 def _resolve(value: str) -> tuple[str, int, str]:
@@ -64,11 +82,13 @@ def _existing(value: Path | None) -> Path | None:
 @app.command()
 def doctor(
     url: Annotated[Any, typer.Argument(parser=_url, metavar="URL", help="Such as wss://example.com/wss.")],
-    origin: Annotated[str | None, typer.Option(help="The origin of the page that connects.")] = None,
+    origin: Annotated[str | None, typer.Option(callback=_origin, help="The origin of the page that connects.")] = None,
     header: Annotated[
         list[Any] | None, typer.Option(parser=_header, metavar="NAME: VALUE", help="One more header.")
     ] = None,
-    subprotocol: Annotated[list[str] | None, typer.Option(help="A subprotocol to offer.")] = None,
+    subprotocol: Annotated[
+        list[str] | None, typer.Option(callback=_subprotocols, help="A subprotocol to offer.")
+    ] = None,
     ca: Annotated[Path | None, typer.Option(callback=_existing, help="Trust these CAs (PEM) and no others.")] = None,
     client_cert: Annotated[Path | None, typer.Option(callback=_existing, help="A client's certificate (PEM).")] = None,
     client_key: Annotated[

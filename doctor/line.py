@@ -1,5 +1,6 @@
 """A websocket, seen from the client's side with nothing hidden: the answer to the handshake, frames, close codes."""
 
+import codecs
 import re
 import secrets
 import ssl
@@ -9,8 +10,8 @@ from types import TracebackType
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame, Opcode
+from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Origin, Subprotocol
@@ -38,12 +39,14 @@ class Line:
         self._head = b""  # what came, until there is an answer
         self.response: Response | None = None
         """None: what came was no HTTP."""
-        self._ended = False
+        self._utf_8: codecs.IncrementalDecoder | None = None
+        self._no_text = ""
+        self._takes_nothing = False  # the server does not: sending has failed
         self._socket: ssl.SSLSocket = route.open_tls()
         try:
             self._socket.do_handshake()
             request = self._protocol.connect()
-            for name in {name for name, _ in options.headers if name in request.headers}:
+            for name in {name.lower() for name, _ in options.headers if name in request.headers}:
                 del request.headers[name]
             for name, value in options.headers:
                 request.headers[name] = value
@@ -90,7 +93,10 @@ class Line:
     @property
     def violation(self) -> str:
         """How the server broke RFC 6455; empty: it did not."""
-        return str(self._protocol.parser_exc or "") if not self._protocol.close_rcvd and not self._ended else ""
+        broken = self._protocol.parser_exc
+        if self._no_text or self._protocol.close_rcvd or isinstance(broken, EOFError):
+            return self._no_text
+        return str(broken or "")
 
     def send_text(self, text: str) -> None:
         """Raises TimeoutError where it cannot be sent in time."""
@@ -135,8 +141,13 @@ class Line:
         if self.response is None:
             # An answer that is not perfect, or whose end never comes, is an answer.
             self.response = _lenient(self._head)
-        if self.response is None and self._protocol.handshake_exc is None:
-            raise TimeoutError(f"no answer for {self._timeout:g} s")
+        if self._protocol.handshake_exc is None:
+            if self.response and self.response.status_code == 101 and self._protocol.state is State.CONNECTING:
+                self._protocol.handshake_exc = InvalidMessage("the blank line that ends the headers does not come")
+            elif self.response is None and self._head and not self._head.startswith(b"HTTP/"):
+                self._protocol.handshake_exc = InvalidMessage(f"it begins with {self._head[:20]!r}")
+            elif self.response is None:
+                raise TimeoutError(f"no answer for {self._timeout:g} s")
 
     def _read(self, deadline: float) -> bool:
         """Take in what comes; False: nothing more will, or not in time."""
@@ -159,17 +170,32 @@ class Line:
         elif self.response is None and not self._head:
             raise ConnectionAbortedError("closed without an answer")
         else:
-            self._ended = True
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
             if isinstance(event, Response):
                 self.response = event
             elif isinstance(event, Frame):
+                self._check_text(event)
                 self._pending.append(event)
         self._send()
         return True
 
+    def _check_text(self, frame: Frame) -> None:
+        """RFC 6455 section 8.1, which the library leaves to whoever decodes the message."""
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._utf_8 = codecs.getincrementaldecoder("utf-8")() if frame.opcode is Opcode.TEXT else None
+        if frame.opcode in (Opcode.TEXT, Opcode.CONT) and self._utf_8 and not self._no_text:
+            try:
+                self._utf_8.decode(bytes(frame.data), frame.fin)
+            except UnicodeDecodeError:
+                self._no_text = "a text that is no UTF-8"
+                self._protocol.fail(CloseCode.INVALID_DATA)
+
     def _send(self) -> None:
+        if self._takes_nothing:
+            # To write once more would lose what it said before it went.
+            self._protocol.data_to_send()
+            return
         deadline = time.monotonic() + self._timeout
         try:
             for data in self._protocol.data_to_send():
@@ -180,6 +206,7 @@ class Line:
         except TimeoutError:
             raise
         except OSError:
+            self._takes_nothing = True
             if self.response is None:
                 raise  # else the reading side tells what happened
 
@@ -190,5 +217,7 @@ def _lenient(head: bytes) -> Response | None:
     if not line:
         return None
     fields = re.findall(rb"^([\w-]+):[ \t]*([^\r\n]*)", head[line.end() :].partition(b"\r\n\r\n")[0], re.MULTILINE)
-    headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in fields])
+    headers = Headers(
+        [(name.decode(), re.sub(rb"[^ -~\x80-\xff]", b"?", value).decode("latin-1")) for name, value in fields]
+    )
     return Response(int(line[1]), (line[2] or b"").decode("latin-1"), headers, b"")

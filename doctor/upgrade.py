@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from websockets.exceptions import InvalidHeader, InvalidUpgrade, NegotiationError
+from websockets.exceptions import InvalidHeader, InvalidMessage, InvalidUpgrade, NegotiationError
 from websockets.http11 import Response
 
 from doctor.finding import Finding, good, problem, warning
@@ -176,6 +176,14 @@ def _of_refusal(route: Route, line: Line, refusal: Exception) -> Finding:
             "a proxy in between dropped Upgrade or Connection from the answer, or the server is home-made",
             "Connect past what lies in between; use a WebSocket library on the server",
         )
+    if isinstance(refusal, InvalidMessage):
+        return problem(
+            "upgrade-malformed",
+            f"101, but malformed ({refusal.__cause__ or refusal})",
+            "the server is home-made, or something in between rewrote the answer; or it is longer than clients other"
+            " than browsers bear: 128 headers, of 8 KB",
+            "Use a WebSocket library on the server; connect past what lies in between; send fewer and shorter headers",
+        )
     what = "subprotocol" if isinstance(refusal, NegotiationError) else "handshake"
     return problem(
         "upgrade-negotiation",
@@ -187,7 +195,7 @@ def _of_refusal(route: Route, line: Line, refusal: Exception) -> Finding:
 
 def _of_status(route: Route, response: Response) -> Finding:
     status, text = response.status_code, _text(response)
-    server = response.headers.get("Server", "")
+    server = _field(response, "Server")
     saw = " ".join(
         part for part in (f"{status} {response.reason_phrase}".strip(), f"from {server}" if server else "") if part
     )
@@ -195,7 +203,7 @@ def _of_status(route: Route, response: Response) -> Finding:
     if status in (301, 302, 303, 307, 308):
         return problem(
             f"upgrade-{status}",
-            f"{saw} (to {response.headers.get('Location', 'nowhere')})",
+            f"{saw} (to {_field(response, 'Location') or 'nowhere'})",
             "the server sends clients elsewhere, and WebSocket clients do not follow: a redirect to https, to www, to"
             " a login, or to a path with a slash at its end",
             "Connect to where it points (with wss:// for https://), or take this path out of the redirect",
@@ -244,8 +252,13 @@ def _forbidden(route: Route, saw: str) -> Finding:
     )
 
 
+def _field(response: Response, name: str) -> str:
+    """Return a header, however often it came; empty: never."""
+    return ", ".join(dict.fromkeys(response.headers.get_all(name)))
+
+
 def _text(response: Response) -> str:
     """Return the first words of a plain answer; a page says less than its status."""
-    if "html" in response.headers.get("Content-Type", "html"):
+    if "html" in (_field(response, "Content-Type") or "html"):
         return ""
     return " ".join((response.body or b"")[:200].decode("utf-8", "replace").split())

@@ -19,6 +19,7 @@ from faulty import (
     examine_port,
     in_turns,
     listen_on,
+    pong,
     pong_and_break_the_protocol,
     pong_and_hang_up,
     pong_and_listen_on,
@@ -111,6 +112,28 @@ def test_a_long_message_that_keeps_a_server_busy(context: ssl.SSLContext, ca_fil
 
 def test_frames_that_break_the_protocol(context: ssl.SSLContext, ca_file: Path) -> None:
     with serving(in_turns(listen_on, pong_and_break_the_protocol), context) as port:
+        assert problem_of(examine_port(port, ca=ca_file)) == "message-violation"
+
+
+def test_a_text_that_is_no_utf_8(context: ssl.SSLContext, ca_file: Path) -> None:
+    def behave(connection: socket.socket) -> None:
+        pong(connection)
+        connection.sendall(b"\x81\x02\xff\xfe")
+        listen_on(connection)
+
+    with serving(in_turns(listen_on, behave), context) as port:
+        findings = examine_port(port, ca=ca_file)
+    assert problem_of(findings) == "message-violation"
+    assert "no UTF-8" in findings[-1].saw
+
+
+def test_frames_that_break_the_protocol_before_the_line_ends(context: ssl.SSLContext, ca_file: Path) -> None:
+    def behave(connection: socket.socket) -> None:
+        pong(connection)
+        connection.sendall(b"\x81\x83\x00\x00\x00\x00tom")  # masked, as a client's
+        connection.recv(65536)
+
+    with serving(in_turns(listen_on, behave), context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "message-violation"
 
 

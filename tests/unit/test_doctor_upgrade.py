@@ -51,6 +51,42 @@ def test_a_redirect_is_shown(diagnose: Callable[..., list[Finding]], status: int
     assert "https://www.wss.example/wss" in findings[-1].saw
 
 
+@pytest.mark.parametrize(
+    ("status", "fields", "seen"),
+    [
+        ("404 Not Found", ("Server: nginx", "Server: uvicorn"), "from nginx, uvicorn"),
+        ("302 Found", ("Location: /a", "Location: /b"), "to /a, /b"),
+        ("403 Forbidden", ("Content-Type: text/plain", "Content-Type: text/html"), "403 Forbidden"),
+        ("404 Not Found", ("Server: a\x07b",), "from a?b"),
+    ],
+)
+def test_headers_that_come_twice_or_with_anything_in_them(
+    diagnose: Callable[..., list[Finding]], status: str, fields: tuple[str, ...], seen: str
+) -> None:
+    findings = diagnose(answering(status, *fields))
+    assert problem_of(findings) == f"upgrade-{status[:3]}"
+    assert seen in findings[-1].saw
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n", "upgrade-malformed"),
+        (b"HTTP/1.0 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", "upgrade-malformed"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", "upgrade-no-http"),  # SETTINGS of HTTP/2
+    ],
+)
+def test_an_answer_that_is_not_quite_one_and_a_line_that_stays_open(
+    diagnose: Callable[..., list[Finding]], answer: bytes, problem: str
+) -> None:
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(answer)
+        connection.recv(65536)
+
+    assert problem_of(diagnose(behave)) == problem
+
+
 def test_a_403_with_an_origin_is_about_the_origin(diagnose: Callable[..., list[Finding]]) -> None:
     findings = diagnose(answering("403 Forbidden"), origin="https://page.example")
     assert problem_of(findings) == "upgrade-403"
