@@ -103,8 +103,9 @@ def _ping(route: Route, line: Line) -> Iterator[Finding]:
         yield problem(
             "message-no-pong",
             f"no pong for {route.options.timeout:g} s",
-            "every WebSocket must answer a ping (RFC 6455 section 5.5.2): the server hangs, or what answers is none",
-            "Look at the backend's log and load",
+            "every WebSocket must answer a ping (RFC 6455 section 5.5.2): the server hangs, or what answers is none; or"
+            " something in between passes on the handshake and keeps what comes after it",
+            "Look at the backend's log and load; connect past what lies in between",
         )
     else:
         yield _by_itself(line)
