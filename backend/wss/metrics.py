@@ -139,7 +139,8 @@ class Metrics:
             self._lag.observe(late)
             if late > STANDSTILL:
                 log.warning(
-                    "nothing was served for %.1f s: a handler blocks its worker, or the machine is too busy", late
+                    "nothing was served for %.1f s at least: a handler blocks its worker, or the machine is too busy",
+                    late,
                 )
             self.flush()
 

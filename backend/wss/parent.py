@@ -50,6 +50,7 @@ class Parent:
         self._attending = asyncio.TaskGroup()
         # The number of each; those that were replaced and still drain, too.
         self._workers: dict[Process, int] = {}
+        self._serving: set[Process] = set()  # those that did so once
         self._numbers: set[int] = set()  # those that are taken, by workers that are being started, too
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -83,17 +84,15 @@ class Parent:
                 continue  # a new one is on its way already
             new = await self._start(sock)
             if new is None:
-                log.error("no new worker could start: the old ones go on")
+                if not self._stopping.is_set():
+                    log.error("no new worker could start: the old ones go on")
                 return
             if self._current[sock] is not old:  # it ended by itself meanwhile, and has a successor
-                with suppress(ProcessLookupError):
-                    new.terminate()
+                self._end(new, signal.SIGTERM)
                 continue
             self._current[sock] = new
-            with suppress(ProcessLookupError):
-                old.send_signal(signal.SIGHUP)
+            self._end(old, signal.SIGHUP)
             log.info("worker %d replaces worker %d", new.pid, old.pid)
-            asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._kill, old)
 
     def stop(self) -> None:
         """Release the port, tell every worker to drain and end; one that does not, or a second call, kills."""
@@ -104,9 +103,12 @@ class Parent:
         for sock in self._current:
             sock.close()
         for worker in self._workers:
-            with suppress(ProcessLookupError):  # it ended this very moment
-                worker.terminate()
-        asyncio.get_running_loop().call_later(STOP_TIMEOUT, lambda: self._kill(*self._workers))
+            self._end(worker, signal.SIGTERM)
+
+    def _end(self, worker: Process, how: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it ended this very moment
+            worker.send_signal(how)
+        asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._kill, worker)
 
     def _kill(self, *workers: Process) -> None:
         for worker in workers:
@@ -128,10 +130,11 @@ class Parent:
         """Wait for a worker to end; start another if nothing has taken its place, unless told to stop."""
         started = asyncio.get_running_loop().time()
         code = await worker.wait()
+        served = worker in self._serving
         self._forget(worker)
         if self._stopping.is_set():
-            # SIGTERM itself ends a worker only before it serves, or after it has drained.
-            self._failed |= code not in (0, -signal.SIGTERM)
+            # SIGTERM itself ends a worker only after it has drained.
+            self._failed |= served and code not in (0, -signal.SIGTERM)
         elif worker is self._current[sock]:
             log.error("worker %d ended with %d: starting another", worker.pid, code)
             self._current[sock] = None
@@ -148,7 +151,11 @@ class Parent:
         """Start a worker on the socket; return it when it serves, or None where it ended before, or must not start."""
         if self._stopping.is_set():
             return None
-        ready, tell = os.pipe()
+        try:
+            ready, tell = os.pipe()
+        except OSError as error:  # no more files: the workers that run go on
+            log.error("cannot start a worker: %s", error)
+            return None
         number = next(number for number in itertools.count(1) if number not in self._numbers)
         self._numbers.add(number)
         environment = {
@@ -167,7 +174,7 @@ class Parent:
                 env=environment,
                 pass_fds=[tell, sock.fileno()],
             )
-        except OSError as error:  # no more processes, or no more files: the workers that run go on
+        except OSError as error:  # no more processes
             log.error("cannot start a worker: %s", error)
             os.close(ready)
             self._numbers.discard(number)
@@ -177,14 +184,15 @@ class Parent:
         self._workers[worker] = number
         attending = self._attending.create_task(self._attend(sock, worker))
         if self._stopping.is_set():
-            with suppress(ProcessLookupError):
-                worker.terminate()
+            self._end(worker, signal.SIGTERM)
         if await _first_byte(ready) and not attending.done():
+            self._serving.add(worker)
             return worker
         await attending
         return None
 
     def _forget(self, worker: Process) -> None:
+        self._serving.discard(worker)
         number = self._workers.pop(worker, None)
         if number is None:
             return

@@ -63,6 +63,7 @@ class Receiving(WSListener):
         self._under_way = False
         self._utf_8: codecs.IncrementalDecoder | None = None
         self._size = self._fragments = 0
+        self._unpacked = 0  # bytes that the last frame had, where it was compressed
         self._whole = deflate is None  # whether a frame can be a message as it is
         self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         # One in so many messages is timed, from its arrival until the handler has done with it.
@@ -104,8 +105,8 @@ class Receiving(WSListener):
             if not self._asked.done():
                 self._asked.set_result(None)
             self._asked = None
-        elif len(waiting) >= MOST_WAITING or frame.payload_size >= LARGE:
-            self._large = self._large or frame.payload_size >= LARGE
+        elif len(waiting) >= MOST_WAITING or frame.payload_size >= LARGE or self._unpacked >= LARGE:
+            self._large = self._large or frame.payload_size >= LARGE or self._unpacked >= LARGE
             if self._reading and not self._looking:
                 # A handler that keeps up takes them all in this turn of the loop, or in the next.
                 self._looking = True
@@ -134,6 +135,7 @@ class Receiving(WSListener):
             self._size = self._fragments = 0
         if self._deflate:
             payload = self._deflate.decode_frame(frame, self._max_message - self._size)
+            self._unpacked = len(payload)
         else:
             payload = frame.get_payload_as_bytes()
         # In each frame, so that what is no UTF-8 is known as early as it can be.

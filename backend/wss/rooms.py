@@ -268,8 +268,9 @@ def _worker(name: str) -> str:
 
 
 def _topic(kind: str, name: str) -> str:
-    name.encode()  # now, and not in the hub, where it would take the connection of all along
-    return f"{kind}:{name}"
+    topic = f"{kind}:{name}"
+    topic.encode()  # now, and not in the hub, where it would take the connection of all along
+    return topic
 
 
 rooms = Rooms()

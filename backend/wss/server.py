@@ -233,8 +233,11 @@ class WebSocketServer:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise  # it is ours that is cancelled, and not something that the handler waited for
+            if isinstance(error, asyncio.CancelledError) and task:
+                if task.cancelling() and self._draining:
+                    raise  # the server ends it
+                while task.uncancel():  # somebody else did; its client is still to be told
+                    pass
             log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
             return 1011
         return 1000

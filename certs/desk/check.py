@@ -127,7 +127,7 @@ def _check_complete(pair: Pair, name: str, server: ssl.SSLContext, roots: Iterab
                     f" the roots that clients know. Append the issuer's certificate ({access.access_location.value});"
                     " or, if that is the root of a CA of your own, put it beside as ca.pem"
                 )
-    for file in roots:
+    for file in roots if last.issuer != last.subject else ():
         if file != SYSTEM_ROOTS and file.exists():
             raise CertificateError(
                 f"{file.name} is not the root of {pair.certificate_file}, which ends with {_subject(last)}, issued by"

@@ -27,7 +27,7 @@ def is_development(pair: Pair) -> bool:
 def is_development_ca(file: Path) -> bool:
     """Whether the file is the ca.pem of `make_pair`."""
     try:
-        return _is_ours(x509.load_pem_x509_certificate(file.read_bytes()).subject)
+        return all(_is_ours(ca.subject) for ca in x509.load_pem_x509_certificates(file.read_bytes()))
     except (OSError, ValueError):
         return False
 

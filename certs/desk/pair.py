@@ -102,7 +102,10 @@ def _what_it_is(content: bytes, error: ValueError) -> str:
     if b"PRIVATE KEY-----" in content:
         return "it holds a private key"
     if content.startswith(b"\x30"):  # a SEQUENCE (X.690 section 8.9)
-        return "it is in DER form: openssl x509 -inform DER -in FILE -out server.pem"
+        return (
+            "it is in DER form: openssl x509 -inform DER -in FILE -out server.pem;"
+            " or, of a .pfx or .p12: openssl pkcs12 -nodes -in FILE"
+        )
     return str(error).partition(". See")[0]
 
 

@@ -204,8 +204,9 @@ def test_no_more_is_read_than_one_large_message_while_the_handler_is_busy(run: R
     assert [client.receive() for _ in range(3)] == [(TEXT, b"100000")] * 3
 
 
-def test_a_handler_that_ends_by_the_cancellation_of_what_it_waited_for_has_failed(run: Run) -> None:
-    client = run("task = asyncio.create_task(asyncio.Event().wait())", "task.cancel()", "await task")
+@pytest.mark.parametrize("cancelled", ["asyncio.create_task(asyncio.Event().wait())", "asyncio.current_task()"])
+def test_a_handler_that_ends_by_a_cancellation_has_failed(run: Run, cancelled: str) -> None:
+    client = run(f"task = {cancelled}", "task.cancel()", "await asyncio.wait_for(asyncio.shield(task), 10)")
     assert client.close_code() == 1011
 
 

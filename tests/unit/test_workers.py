@@ -130,12 +130,16 @@ def test_a_worker_is_looked_after_while_its_predecessor_hangs(start: Start, conn
         "        time.sleep(60)\n"
     )
     server = start(APP="hanging:handler", PYTHONPATH=str(tmp_path))
-    connect(server).send("hang")
-    server.process.send_signal(signal.SIGHUP)
-    successor = int(server.wait_for(r"worker (\d+) replaces worker"))
-    os.kill(successor, signal.SIGKILL)
-    server.wait_for(f"(worker {successor} ended with -9: starting another)")
-    connect(server).send("tom")
+    hanging = server.worker()
+    try:
+        connect(server).send("hang")
+        server.process.send_signal(signal.SIGHUP)
+        successor = int(server.wait_for(r"worker (\d+) replaces worker"))
+        os.kill(successor, signal.SIGKILL)
+        server.wait_for(f"(worker {successor} ended with -9: starting another)")
+        connect(server).send("tom")
+    finally:
+        os.kill(hanging, signal.SIGKILL)
 
 
 def test_workers_do_not_outlive_their_parent(start: Start) -> None:
