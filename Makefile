@@ -2,7 +2,7 @@
 
 PROFILE ?= nginx
 
-.PHONY: up down test conformance swarm-test bench engine
+.PHONY: up down test test-all conformance swarm-test bench engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -10,8 +10,13 @@ up: engine
 down:
 	docker compose --profile nginx --profile apache --profile direct --profile hub down
 
+# The everyday run: unit tests and the contract.
 test: engine .venv
 	.venv/bin/pytest
+
+# And what needs a stack of its own, or time.
+test-all: engine .venv
+	.venv/bin/pytest tests/unit tests/e2e tests/faults
 
 conformance: engine .venv
 	@# Before several tests want it at a time.
@@ -36,3 +41,11 @@ bench/.venv: bench/requirements.txt
 	python3 -m venv --clear .venv
 	.venv/bin/pip install --quiet --require-hashes --requirement tests/requirements.txt
 	touch .venv
+
+# What the tests and the bench keep for their next run: environments, images of clients and judges, Docker's build cache.
+clean:
+	rm -rf .venv bench/.venv .hypothesis .*_cache
+	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
+	    --filter 'reference=wss-sslyze' --filter 'reference=wss-swarm-node' --filter 'reference=wss-bench*' \
+	    | xargs --no-run-if-empty docker image rm --force
+	docker builder prune --force

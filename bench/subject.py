@@ -178,7 +178,7 @@ def _of_the_image(engine: docker.DockerClient, subject: Subject, certs: Path) ->
 def _bare(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     stack = next(each for each in SUBJECTS if each.profile == subject.profile and not each.command)
     options: dict[str, Any] = {"network": f"{stack.project}_inner", "tmpfs": {"/run": "uid=10001,gid=10001"}}
-    with _container(engine, subject, certs, f"{stack.project}-{stack.profile}", **options) as name:
+    with _container(engine, subject, certs, f"{IMAGE}-{stack.profile}", **options) as name:
         yield Running(engine, subject, [name, *_containers(engine, stack, "backend")])
 
 
@@ -204,6 +204,7 @@ def _of_the_stack(engine: docker.DockerClient, subject: Subject, certs: Path) ->
     compose = ["docker", "compose", f"--project-name={subject.project}", f"--profile={subject.profile or 'nginx'}"]
     settings = {
         "COMPOSE_FILE": f"compose.yaml{os.pathsep}bench/compose.yaml",
+        "IMAGES": IMAGE,
         "APP": "apps.bench:handler",
         "CERTS_DIR": str(certs),
         "DOMAIN": NAME,

@@ -1,6 +1,7 @@
 """The fixtures: engine → CA and certificates → stack → target → connect."""
 
 import os
+import re
 import secrets
 import signal
 from collections.abc import Iterator
@@ -13,14 +14,18 @@ import docker
 import pytest
 import trustme
 import websocket
+from browser import CLIENTS_IMAGE, build_clients, chromium
 from client import TIMEOUT, Target, target_of
 from docker.errors import DockerException
 from fixtures import Connect, NewStack
 from pairs import write_pair
-from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, OWN_ORIGINS, PROFILES, REPOSITORY, Stack, remove_all
+from playwright.sync_api import Browser, Playwright, sync_playwright
+from run import Run
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, OWN_ORIGINS, PROBE, PROFILES, REPOSITORY, Stack
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-_RUN = "E2E_RUN"  # in the environment, and so the same in all processes of one run
-_LIVE = pytest.StashKey[list[Stack]]()
+_RUN = pytest.StashKey[Run]()
+_STACKS = pytest.StashKey[list[Stack]]()  # of a test: those whose logs belong into its report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,20 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_LIVE] = []
-    os.environ.setdefault(_RUN, secrets.token_hex(4))
     url = config.getoption("--url")
     if url and not (urlsplit(url).scheme == "wss" and urlsplit(url).hostname):
         raise pytest.UsageError(f"--url={url}: give a wss:// URL, for example wss://example.com/wss")
+    config.stash[_RUN] = run = Run()
+    is_worker = hasattr(config, "workerinput")
+    if not (is_worker or os.environ.get("E2E_KEEP") or url):
+        run.start_reaper()
     # A terminated run cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    # A test process that is interrupted has a few seconds (execnet's), and then leaves its containers behind.
-    is_test_process = hasattr(config, "workerinput")
-    if not (is_test_process or os.environ.get("E2E_KEEP") or config.getoption("--url")):
-        remove_all(_prefix())
+    if run := config.stash.get(_RUN, None):
+        run.end()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -53,20 +58,46 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("profile", profiles, scope="session", indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--url"):
         needs_engine = [item for item in items if "engine" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=needs_engine)
         items[:] = [item for item in items if item not in needs_engine]
+    items.sort(key=lambda item: item.get_closest_marker("stops_the_stack") is not None)
+
+
+class _ByStack(LoadScopeScheduling):  # type: ignore[misc]
+    """Lets one process run all tests that share something: a profile's stack in tests/e2e, elsewhere what a module has.
+
+    --dist=loadgroup would do, but pytest-xdist 3.8 does not find the groups with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        profile = re.search(rf"[\[-]({'|'.join((*PROFILES, 'url'))})[\]-]", test)
+        shared = "tests/e2e" if path.startswith("tests/e2e/") and profile else path
+        return f"{shared} {profile[1]}" if profile else shared
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByStack(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     if report.failed:
-        for stack in item.config.stash[_LIVE]:
+        used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]
+        for stack in {id(stack): stack for stack in (*used, *item.stash.get(_STACKS, ()))}.values():
             report.sections.append((f"containers of {stack.project}", stack.logs()))
     return report
+
+
+@pytest.fixture(scope="session")
+def run(pytestconfig: pytest.Config) -> Run:
+    """This run, for what is to be removed at its end."""
+    return pytestconfig.stash[_RUN]
 
 
 @pytest.fixture(scope="session")
@@ -109,9 +140,8 @@ def profile(request: pytest.FixtureRequest) -> str:
 
 
 @contextmanager
-def _alive(config: pytest.Config, stack: Stack) -> Iterator[Stack]:
-    """Remove the stack at the end, however it went; until then its logs are in every failure's report."""
-    config.stash[_LIVE].append(stack)
+def _alive(stack: Stack) -> Iterator[Stack]:
+    """Remove the stack at the end, however its test ended."""
     try:
         yield stack
     finally:
@@ -119,19 +149,14 @@ def _alive(config: pytest.Config, stack: Stack) -> Iterator[Stack]:
             print(f"\nkept: docker compose --project-name {stack.project} --profile {stack.profile} ps")
         else:
             stack.remove()
-            config.stash[_LIVE].remove(stack)
 
 
-def _prefix() -> str:
-    return f"wss-e2e-{os.environ[_RUN]}"
-
-
-def _project() -> str:
-    return f"{_prefix()}-{secrets.token_hex(4)}"
+def _project(run: Run) -> str:
+    return f"{run.name}-{secrets.token_hex(4)}"
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, engine: docker.DockerClient, profile: str, certs: Path) -> Iterator[Stack]:
+def stack(engine: docker.DockerClient, run: Run, profile: str, certs: Path) -> Iterator[Stack]:
     """The profile, up, with the probe handler: shared by the tests that change nothing."""
     settings = {
         "APP": "apps.probe:handler",
@@ -139,22 +164,34 @@ def stack(request: pytest.FixtureRequest, engine: docker.DockerClient, profile: 
         "DOMAIN": ",".join(DOMAIN),
         "ORIGINS": ",".join((ALLOWED_ORIGIN, *OWN_ORIGINS)),
     }
-    files = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
-    with _alive(request.config, Stack(engine, _project(), profile, settings, files)) as shared:
+    with _alive(Stack(engine, run, _project(run), profile, settings, PROBE)) as shared:
         shared.up()
         yield shared
 
 
-@pytest.fixture
-def new_stack(request: pytest.FixtureRequest, engine: docker.DockerClient, certs: Path) -> Iterator[NewStack]:
-    """Return a factory of stacks for one test alone; `new_stack(profile, APP=…)` is not up yet."""
+@contextmanager
+def _new_stacks(engine: docker.DockerClient, run: Run, certs: Path, made: list[Stack]) -> Iterator[NewStack]:
     with ExitStack() as alive:
 
         def new(profile: str, directory: Path = REPOSITORY, files: tuple[Path, ...] = (), **settings: str) -> Stack:
             settings = {"CERTS_DIR": str(certs), **settings}
-            stack = Stack(engine, _project(), profile, settings, files, directory)
-            return alive.enter_context(_alive(request.config, stack))
+            made.append(Stack(engine, run, _project(run), profile, settings, files, directory))
+            return alive.enter_context(_alive(made[-1]))
 
+        yield new
+
+
+@pytest.fixture
+def new_stack(request: pytest.FixtureRequest, engine: docker.DockerClient, run: Run, certs: Path) -> Iterator[NewStack]:
+    """Return a factory of stacks for one test alone; `new_stack(profile, APP=…)` is not up yet."""
+    with _new_stacks(engine, run, certs, request.node.stash.setdefault(_STACKS, [])) as new:
+        yield new
+
+
+@pytest.fixture(scope="module")
+def new_shared_stack(engine: docker.DockerClient, run: Run, certs: Path) -> Iterator[NewStack]:
+    """Return a factory of stacks for the tests of a module, which reset them."""
+    with _new_stacks(engine, run, certs, []) as new:
         yield new
 
 
@@ -164,7 +201,30 @@ def target(request: pytest.FixtureRequest, profile: str) -> Target:
     if profile == "url":
         url = urlsplit(request.config.getoption("--url"))
         return Target(str(url.hostname), url.port or 443, url.path or "/", request.config.getoption("--ca"))
-    return target_of(request.getfixturevalue("stack"), request.getfixturevalue("ca_file"))
+    stack = request.getfixturevalue("stack")
+    request.node.stash.setdefault(_STACKS, []).append(stack)
+    return target_of(stack, request.getfixturevalue("ca_file"))
+
+
+@pytest.fixture(scope="session")
+def clients(run: Run) -> str:
+    """The image with Chromium, Node and curl."""
+    run.once("clients", build_clients)
+    return CLIENTS_IMAGE
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> Iterator[Browser]:
+    """A Chromium for the shared stack."""
+    assert clients
+    with chromium(playwright, stack, ca_file) as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ class Connection(Sending):
         ended: Callable[["Connection"], None],
     ) -> None:
         compression = response.headers.get("Sec-WebSocket-Extensions")
-        deflate = Deflate(compression, settings.max_message) if compression else None
+        loop = asyncio.get_running_loop()
+        deflate = Deflate(compression, settings.max_message, loop.call_soon) if compression else None
         phase = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
         super().__init__(settings, turn, client, metrics, deflate, phase)
         self.request = request

@@ -4,12 +4,13 @@ picows' own is a client's: it takes the sides the wrong way round, ignores what 
 counting at exactly the largest message that is allowed.
 """
 
-import asyncio
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from picows import WSCloseCode, WSFrame, WSProtocolError
+from picows import WSCloseCode, WSProtocolError
+
+from wss.frames import CONTINUATION, Frame
 
 NAME = "permessage-deflate"
 # What a client may inflate at once, before its handler gets to see anything: so many of the largest messages.
@@ -19,7 +20,6 @@ _TAIL = b"\x00\x00\xff\xff"
 
 _MET = r"server_no_context_takeover|server_max_window_bits=(9|1[0-5])"
 _HINTS = r"client_no_context_takeover|client_max_window_bits(=\d+)?"
-_CONTINUATION = 0x0
 
 
 def answer_to(offers: Iterable[str]) -> str | None:
@@ -42,9 +42,13 @@ def answer_to(offers: Iterable[str]) -> str | None:
 
 
 class Deflate:
-    """Both directions of one connection, as they were agreed on; `largest` is that of a message, in bytes."""
+    """Both directions of one connection, as they were agreed on; `largest` is that of a message, in bytes.
 
-    def __init__(self, agreed: str, largest: int) -> None:
+    `call_soon` is the event loop's: what is inflated is counted until its next turn.
+    """
+
+    def __init__(self, agreed: str, largest: int, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon = call_soon
         bits = re.search(r"server_max_window_bits=(\d+)", agreed)
         self._bits = -int(bits[1]) if bits else -zlib.MAX_WBITS  # negative: raw, without zlib's header
         self._forgets = "server_no_context_takeover" in agreed
@@ -54,10 +58,9 @@ class Deflate:
         self._most_at_once = MOST_AT_ONCE * largest
         self._at_once = 0
 
-    def decode_frame(self, frame: WSFrame, most: int) -> bytes:
+    def decode_frame(self, opcode: int, frame: Frame, most: int) -> bytes:
         """Return the contents of a frame, at most `most` bytes; raises WSProtocolError where that is not enough."""
-        kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
-        if kind != _CONTINUATION:
+        if opcode != CONTINUATION:
             self._compressed = bool(frame.rsv1)
         elif frame.rsv1:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
@@ -81,7 +84,7 @@ class Deflate:
         # Reading is paused when enough messages wait, but not within what was read already; and a little of that can
         # be a thousand times as much.
         if not self._at_once:
-            asyncio.get_running_loop().call_soon(self._start_anew)
+            self._call_soon(self._start_anew)
         self._at_once += size
         if self._at_once > self._most_at_once:
             raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "too much at once")

@@ -1,8 +1,21 @@
-"""Frames as a server writes them (RFC 6455 section 5.2): without a mask."""
+"""Data frames (RFC 6455 section 5.2): what is read of a client's, and how a server writes its own, without a mask."""
 
 import struct
+from typing import Protocol
 
-from wss.receiving import BINARY, TEXT
+CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2  # opcodes
+
+
+class Frame(Protocol):
+    """What is needed of picows' WSFrame."""
+
+    fin: int
+    rsv1: int
+    rsv2: int
+    rsv3: int
+
+    def get_payload_as_bytes(self) -> bytes: ...
+
 
 # The first byte of a frame.
 FIN, COMPRESSED = 0x80, 0x40

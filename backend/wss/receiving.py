@@ -1,20 +1,21 @@
 """Messages from a client: frames put together, held against RFC 6455 and the limits, until the handler takes them.
 
-picows' core hands over frames one by one (opcode, length, mask and close frame are checked then); all that concerns
-more than one frame is here.
+picows' core hands over frames one by one (opcode, length, mask and close frame are checked then); what concerns more
+than one frame of a message is in assembler.py.
 """
 
 import asyncio
-import codecs
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 
+from wss.assembler import Assembler, Fragment
 from wss.deflate import Deflate
+from wss.frames import BINARY, TEXT
 from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
 from wss.settings import Settings
 
@@ -25,16 +26,7 @@ FEW_WAITING = 4
 # Bytes of a message that is enough by itself, and has to be taken before anything else is read.
 LARGE = 64 * 1024
 
-CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
 _MESSAGE = (TEXT, BINARY)
-_UTF_8 = codecs.getincrementaldecoder("utf-8")
-
-
-class _Fragment(NamedTuple):
-    """A part of a message that came in more than one frame; `fin`: the last one."""
-
-    data: str | bytes
-    fin: bool
 
 
 class Receiving(WSListener):
@@ -50,21 +42,15 @@ class Receiving(WSListener):
         self.closed = None
         self._metrics = metrics
         self._deflate = deflate
-        self._max_message = settings.max_message
-        self._max_fragments = settings.max_fragments
-        self._waiting: deque[str | bytes | _Fragment] = deque()
+        self._assembler = Assembler(settings.max_message, settings.max_fragments, deflate)
+        self._waiting: deque[str | bytes | Fragment] = deque()
         self._asked: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
         self._reading = True
         self._looking = False  # whether to go on reading: at the next turn of the loop
         self._large = False  # whether one that waits is
         self._closing = False  # we have said so: messages count no more
         self._over = False  # nothing that the client sends counts any more
-        # Of a message in several frames, or a compressed one:
-        self._under_way = False
-        self._utf_8: codecs.IncrementalDecoder | None = None
-        self._size = self._fragments = 0
-        self._unpacked = 0  # bytes that the last frame had, where it was compressed
-        self._whole = deflate is None  # whether a frame can be a message as it is
+        self._whole = self._assembler.expects_whole  # whether a frame can be a message as it is
         self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         # One in so many messages is timed, from its arrival until the handler has done with it.
         self._next_timed = phase
@@ -74,7 +60,7 @@ class Receiving(WSListener):
         """Take in a frame; one that the client must not send ends the connection, once what came before is handled."""
         self.heard = self.pings
         kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
-        message: str | bytes | _Fragment
+        message: str | bytes | Fragment
         try:
             if self._whole and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
                 message = frame.get_payload_as_utf8_text() if kind == TEXT else frame.get_payload_as_bytes()
@@ -86,7 +72,8 @@ class Receiving(WSListener):
             elif self._closing:
                 return
             else:
-                message = self._assemble(kind, frame)
+                message = self._assembler.add(kind, frame)  # type: ignore[arg-type]  # read-only there
+                self._whole = self._assembler.expects_whole
         except UnicodeDecodeError:
             self._refuse(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
             return
@@ -105,8 +92,8 @@ class Receiving(WSListener):
             if not self._asked.done():
                 self._asked.set_result(None)
             self._asked = None
-        elif len(waiting) >= MOST_WAITING or frame.payload_size >= LARGE or self._unpacked >= LARGE:
-            self._large = self._large or frame.payload_size >= LARGE or self._unpacked >= LARGE
+        elif len(waiting) >= MOST_WAITING or max(frame.payload_size, self._assembler.inflated) >= LARGE:
+            self._large = self._large or max(frame.payload_size, self._assembler.inflated) >= LARGE
             if self._reading and not self._looking:
                 # A handler that keeps up takes them all in this turn of the loop, or in the next.
                 self._looking = True
@@ -122,34 +109,6 @@ class Receiving(WSListener):
         What was sent before goes out first, unless nobody reads it.
         """
         raise NotImplementedError
-
-    def _assemble(self, kind: int, frame: WSFrame) -> str | bytes | _Fragment:
-        # RFC 6455 section 5.2: no extension of ours gives the bits a meaning, but RSV1 on a compressed message.
-        if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self._deflate):
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
-        if (kind == CONTINUATION) != self._under_way:
-            what = "a message within a message" if self._under_way else "a continuation of nothing"
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, what)
-        if kind != CONTINUATION:
-            self._utf_8 = _UTF_8() if kind == TEXT else None
-            self._size = self._fragments = 0
-        if self._deflate:
-            payload = self._deflate.decode_frame(frame, self._max_message - self._size)
-            self._unpacked = len(payload)
-        else:
-            payload = frame.get_payload_as_bytes()
-        # In each frame, so that what is no UTF-8 is known as early as it can be.
-        data = self._utf_8.decode(payload, bool(frame.fin)) if self._utf_8 else payload
-        self._size += len(payload)
-        if self._size > self._max_message:
-            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "message too big")
-        # Empty ones too: their number alone can fill the memory.
-        self._fragments += not frame.fin
-        if self._fragments > self._max_fragments:
-            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._max_fragments} fragments")
-        self._under_way = not frame.fin
-        self._whole = not self._under_way and not self._deflate
-        return data if kind != CONTINUATION and frame.fin else _Fragment(data, bool(frame.fin))
 
     def stop_listening(self) -> None:
         """Ignore from now on what the client sends."""
@@ -213,11 +172,11 @@ class Receiving(WSListener):
         message = waiting.popleft()
         if not self._reading:
             self._go_on_reading()
-        if isinstance(message, _Fragment):
+        if isinstance(message, Fragment):
             message = await self._rest_of(message)
         return message if decode is None else await self._decoded(message, decode)
 
-    async def _next_fragment(self) -> _Fragment:
+    async def _next_fragment(self) -> Fragment:
         while not self._waiting:
             if self.closed:
                 raise self.closed
@@ -226,7 +185,7 @@ class Receiving(WSListener):
         fragment = self._waiting.popleft()
         if not self._reading:
             self._go_on_reading()
-        return fragment if isinstance(fragment, _Fragment) else _Fragment(fragment, True)
+        return fragment if isinstance(fragment, Fragment) else Fragment(fragment, True)
 
     def _stop_timing(self) -> None:
         # Whoever asks for the next message has done with the one before. Fragments count as messages: it is a sample.
@@ -234,7 +193,7 @@ class Receiving(WSListener):
         self._timed_since = 0.0
         self._next_timed = self.traffic.messages_in + SAMPLED_ONE_IN
 
-    async def _rest_of(self, first: _Fragment) -> str | bytes:
+    async def _rest_of(self, first: Fragment) -> str | bytes:
         fragments = [first]
         try:
             while not fragments[-1].fin:

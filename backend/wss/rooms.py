@@ -15,9 +15,8 @@ from itertools import count as count_up
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wss.connection import Connection
-from wss.frames import Message
+from wss.frames import TEXT, Message
 from wss.question import Question
-from wss.receiving import TEXT
 
 if TYPE_CHECKING:  # what needs no hub does not load its client
     from wss.hub import Hub

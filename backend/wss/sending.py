@@ -8,8 +8,8 @@ from typing import Any
 
 from picows import WSCloseCode
 
-from wss.frames import COMPRESSED, FIN, HEADS, SMALL, Message, encoded, head
-from wss.receiving import BINARY, CONTINUATION, TEXT, Receiving
+from wss.frames import BINARY, COMPRESSED, CONTINUATION, FIN, HEADS, SMALL, TEXT, Message, encoded, head
+from wss.receiving import Receiving
 from wss.settings import Settings
 
 log = logging.getLogger("wss.connection")

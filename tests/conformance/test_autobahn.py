@@ -28,8 +28,7 @@ class Part:
 _LARGE = {"MAX_MESSAGE": "16M", "MAX_FRAGMENTS": "70000"}
 PARTS = {
     "frames": Part(("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"), 247),
-    "limits": Part(("9.*",), 54, _LARGE),
-    "compression": Part(("12.1.*", "13.1.*"), 36, {"COMPRESSION": "on", **_LARGE}),
+    "limits and compression": Part(("9.*", "12.1.*", "13.1.*"), 90, {"COMPRESSION": "on", **_LARGE}),
     "all compression": Part(("12.*", "13.*"), 216, {"COMPRESSION": "on", **_LARGE}),
 }
 

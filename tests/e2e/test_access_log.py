@@ -22,7 +22,7 @@ def _logged(stack: Stack, path: str) -> dict[str, Any]:
         access = [line for line in stack.logs(stack.profile).splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, access) if line["path"] == path]
 
-    (line,) = eventually(lines, 5, f"{path} is logged")
+    (line,) = eventually(lines, f"{path} is logged")
     return line
 
 
@@ -82,7 +82,7 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
         lines = [line for line in stack.logs(stack.profile).splitlines() if agent in line]
         return json.loads(lines[0]) if lines else None
 
-    logged = eventually(line, 5, "the websocket is logged")
+    logged = eventually(line, "the websocket is logged")
     assert (logged["path"], logged["status"]) == ("/wss", 101)
     assert logged["client"] == stack.gateway
     assert (logged["tls"], logged["upstream_status"]) == ("TLSv1.3", "101")

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from client import Target, ask
 from eventually import eventually
-from fixtures import Connect, NewStack
+from fixtures import Connect
 from stack import Stack
 
 READ_METRICS = """
@@ -37,9 +37,7 @@ def test_a_proxy_tells_how_busy_it_is_and_only_from_inside(stack: Stack, target:
 def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Connect) -> None:
     before = _metric(stack, "wss_connections_opened_total")
     connect(target)
-    eventually(
-        lambda: _metric(stack, "wss_connections_opened_total") == before + 1, 5, "one more connection is counted"
-    )
+    eventually(lambda: _metric(stack, "wss_connections_opened_total") == before + 1, "one more connection is counted")
 
 
 def test_metrics_tell_when_the_certificate_expires(stack: Stack, target: Target) -> None:
@@ -53,14 +51,3 @@ def test_metrics_tell_when_the_certificate_expires(stack: Stack, target: Target)
 def _metric(stack: Stack, name: str) -> float:
     lines = stack.run_in(stack.server, "python", "-c", READ_METRICS).splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
-def test_the_health_check_fails_where_nobody_serves(profile: str, new_stack: NewStack) -> None:
-    stack = new_stack(profile)
-    stack.up()
-    container = stack.container()
-    check = ["timeout", "5", *container.attrs["Config"]["Healthcheck"]["Test"][1:]]
-    assert container.exec_run(check).exit_code == 0
-    # All but the first process, which only supervises: in the proxies and in the backend alike.
-    container.exec_run(["bash", "-c", "kill -STOP -1"])
-    assert container.exec_run(check).exit_code != 0

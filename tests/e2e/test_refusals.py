@@ -105,7 +105,7 @@ def test_plain_http_on_the_tls_port_is_told_to_use_wss(
         lines = stack.logs(stack.profile).removeprefix(before).splitlines()
         return [line for line in lines if '"client":"127.0.0.1"' not in line]  # that is the health check
 
-    (line,) = eventually(new_lines, 5, "a line in the log")
+    (line,) = eventually(new_lines, "a line in the log")
     assert "400" in line
 
 

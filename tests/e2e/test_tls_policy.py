@@ -1,30 +1,23 @@
 """Row 6 of the contract: what TLS must not negotiate, and what it must."""
 
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
-from client import Target, ask, target_of
-from fixtures import NewStack
+from client import Target
+from client_hello import ALERT, HANDSHAKE, HANDSHAKE_FAILURE, PROTOCOL_VERSION, TLS_1_2, offer
 from stack import INNER_PORT, Stack
-
-# Record and handshake types of RFC 5246 and 8446.
-ALERT, HANDSHAKE = 21, 22
-PROTOCOL_VERSION, HANDSHAKE_FAILURE = 70, 40
-
-TLS_1_2 = 0x0303
 
 
 def test_a_hello_with_a_good_suite_is_answered(target: Target) -> None:
     # Without this the refusals below would prove nothing.
-    assert _offer(target, TLS_1_2, 0xC02F, 0xC02B)[0] == HANDSHAKE
+    assert offer(target, TLS_1_2, 0xC02F, 0xC02B)[0] == HANDSHAKE
 
 
 @pytest.mark.parametrize("version", [0x0300, 0x0301, 0x0302], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
 def test_versions_before_1_2_are_refused(target: Target, version: int) -> None:
-    record = _offer(target, version, 0xC013, 0xC009, 0x002F)
+    record = offer(target, version, 0xC013, 0xC009, 0x002F)
     assert record[0] == ALERT
     # nginx answers SSL 3.0 as if the suites were at fault: OpenSSL looks at its own version limits first there.
     assert record[-1] in (PROTOCOL_VERSION, HANDSHAKE_FAILURE)
@@ -45,7 +38,7 @@ def test_versions_before_1_2_are_refused(target: Target, version: int) -> None:
     ],
 )
 def test_weak_suites_are_refused(target: Target, suites: tuple[int, ...]) -> None:
-    record = _offer(target, TLS_1_2, *suites)
+    record = offer(target, TLS_1_2, *suites)
     assert (record[0], record[-1]) == (ALERT, HANDSHAKE_FAILURE)
 
 
@@ -99,47 +92,3 @@ def test_a_client_without_tls_1_3_gets_forward_secrecy_and_aead(stack: Stack, ca
 @pytest.mark.parametrize("maximum", ["TLSv1_2", "TLSv1_3"])
 def test_a_client_that_comes_back_resumes(stack: Stack, ca_file: Path, tmp_path: Path, maximum: str) -> None:
     assert [resumed for _, _, resumed in _shake_hands(stack, ca_file, tmp_path, maximum)] == [False, True]
-
-
-def test_a_modern_policy_with_hsts_is_two_settings(profile: str, new_stack: NewStack, ca_file: Path) -> None:
-    stack = new_stack(profile, TLS_POLICY="modern", HSTS="1")
-    stack.up()
-    target = target_of(stack, ca_file)
-    assert ask(target).headers["strict-transport-security"] == "max-age=63072000"
-    record = _offer(target, TLS_1_2, 0xC02F, 0xC02B)
-    assert (record[0], record[-1]) == (ALERT, PROTOCOL_VERSION)
-
-
-def _offer(target: Target, version: int, *suites: int) -> bytes:
-    """Send a ClientHello of our own making, which no library would send any more; return the record it gets."""
-    name = target.host.encode()
-    extensions = b"".join(
-        _u16(number) + _sized(body)
-        for number, body in (
-            (0, _sized(b"\x00" + _sized(name))),  # server_name
-            (10, _sized(_u16(0x001D) + _u16(0x0017))),  # supported_groups: x25519, secp256r1
-            (11, b"\x01\x00"),  # ec_point_formats: uncompressed
-            (13, _sized(b"".join(map(_u16, (0x0403, 0x0804, 0x0401, 0x0203, 0x0201))))),  # signature_algorithms
-        )
-    )
-    hello = (
-        _u16(version)
-        + secrets.token_bytes(32)
-        + b"\x00"  # no session
-        + _sized(b"".join(map(_u16, suites)))
-        + b"\x01\x00"  # no compression
-        + _sized(extensions)
-    )
-    handshake = b"\x01" + len(hello).to_bytes(3, "big") + hello
-    with target.open_tcp() as connection, connection.makefile("rb") as stream:
-        connection.sendall(bytes([HANDSHAKE]) + _u16(0x0301) + _sized(handshake))
-        header = stream.read(5)
-        return header + stream.read(int.from_bytes(header[3:], "big"))
-
-
-def _u16(number: int) -> bytes:
-    return number.to_bytes(2, "big")
-
-
-def _sized(body: bytes) -> bytes:
-    return _u16(len(body)) + body

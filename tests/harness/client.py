@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventually import LIMIT
 from stack import Stack
 
-TIMEOUT = 10.0  # seconds for any single step of a client
+TIMEOUT = LIMIT  # seconds for any single step of a client
 
 # The example of RFC 6455 section 1.3.
 UPGRADE = {

@@ -1,4 +1,4 @@
-"""The only way to wait: for a condition, with a deadline, and an error that says what did not happen."""
+"""The only way to wait: for a condition, with a deadline, and an error that reports what did not happen."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,11 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+# Seconds. For what hangs, not for what is slow: a test that measures a promised time does so with `promise`.
+LIMIT = 90.0
 
-def eventually(check: Callable[[], Result | None], timeout: float, what: str) -> Result:
+
+def eventually(check: Callable[[], Result | None], what: str, timeout: float = LIMIT) -> Result:
     """Return the first true value of `check`, asked again until `timeout` seconds are over.
 
     An AssertionError or OSError of `check` counts as not yet; at the deadline the last one is the cause.

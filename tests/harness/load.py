@@ -43,7 +43,7 @@ class Steady:
 
     def wait_for(self, count: int) -> None:
         """Return when that many connects were tried altogether."""
-        eventually(lambda: self.count >= count, 60, f"{count} connects")
+        eventually(lambda: self.count >= count, f"{count} connects")
 
     def _run(self) -> None:
         context = self._target.context()

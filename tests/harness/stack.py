@@ -2,21 +2,23 @@
 
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
+from run import Run
 
 REPOSITORY = Path(__file__).parents[2]
 PROFILES = ("nginx", "apache", "direct")
 COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
+# With the handlers of the tests mounted, as the README mounts a user's.
+PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
@@ -42,22 +44,47 @@ class Stack:
     """A Compose project with a name of its own, on a free port of 127.0.0.1."""
 
     engine: docker.DockerClient
+    run: Run
     project: str
     profile: str
     settings: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     directory: Path = REPOSITORY
 
+    @property
+    def _images(self) -> str:
+        # The run's, or those of a clone with files of its own.
+        return self.run.name if self.directory == REPOSITORY else self.project
+
+    def image(self, name: str) -> str:
+        """Return the name of the image `nginx`, `backend`, `certs` …, which is built."""
+        return f"{self._images}-{name}:latest"
+
+    def build(self, *services: str) -> None:
+        """Build the images of these services, by default of the profile; once in a run, as all its tests share them."""
+
+        def build() -> None:
+            outcome = self.compose("build", *services)
+            assert outcome.code == 0, f"docker compose build failed:\n{outcome.output}"
+
+        names = [self._images, *self._profiles, *services, *(file.parent.name + file.name for file in self.files)]
+        self.run.once(" ".join(names), build)
+
+    @property
+    def _profiles(self) -> list[str]:
+        return [self.profile, *(["hub"] if "HUB" in self.settings else [])]
+
     def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> Outcome:
         """Run `docker compose …` as the README does, with the settings in the environment."""
         # Not what a developer has beside it: no compose.override.yaml, no .env.
         files = [f"--file={file}" for file in self.files or [self.directory / "compose.yaml"]]
-        profiles = [f"--profile={profile}" for profile in (self.profile, *(["hub"] if "HUB" in self.settings else []))]
+        profiles = [f"--profile={profile}" for profile in self._profiles]
         project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, *profiles]
         done = subprocess.run(
             ["docker", "compose", "--ansi=never", *project, *arguments],
             cwd=self.directory,
-            env={**_plain_environment(), **_ANY_FREE_PORT, **self.settings},
+            env={**_plain_environment(), **_ANY_FREE_PORT, "IMAGES": self._images, **self.settings},
+            pass_fds=[self.run.lock],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,22 +96,24 @@ class Stack:
 
     def up(self, *arguments: str) -> None:
         """Start the profile; return when it is healthy."""
-        outcome = self.compose("up", "--build", "--wait", *arguments)
+        outcome = self.start("--wait", *arguments)
         assert outcome.code == 0, f"docker compose up failed:\n{outcome.output}\n{self.logs()}"
 
+    def start(self, *arguments: str) -> Outcome:
+        """Start the profile with images that are built, and return how that ended."""
+        self.build()
+        return self.compose("up", "--no-build", *arguments)
+
     def remove(self) -> None:
-        """Remove everything that the project made: containers, networks, volumes, images; of other profiles too."""
+        """Remove everything that the project made but images: containers, networks, volumes; of other profiles too."""
         all_profiles = [f"--profile={profile}" for profile in (*PROFILES, "hub")]
-        outcome = self.compose(
-            *all_profiles, "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1"
-        )
+        outcome = self.compose(*all_profiles, "down", "--volumes", "--remove-orphans", "--timeout", "1")
         assert outcome.code == 0, f"docker compose down failed, {self.project} may be left over:\n{outcome.output}"
 
     def containers(self, service: str | None = None) -> list[Container]:
-        """Return the containers of the project, or of one service; stopped ones too."""
-        labels = [f"com.docker.compose.project={self.project}"]
-        if service:
-            labels.append(f"com.docker.compose.service={service}")
+        """Return the containers of the project's services, or of one; stopped ones too."""
+        label = "com.docker.compose.service"
+        labels = [f"com.docker.compose.project={self.project}", f"{label}={service}" if service else label]
         return self.engine.containers.list(all=True, filters={"label": labels})
 
     def container(self, service: str | None = None) -> Container:
@@ -111,7 +140,7 @@ class Stack:
 
     def run_client(self, script: str, *arguments: str, files: Mapping[str, Path], **options: Any) -> str:
         """Run a Python script in a container of its own on the clients' network; return what it prints."""
-        return self.run_beside(f"{self.project}-check", ["python", "-c", script, *arguments], files, **options)
+        return self.run_beside(self.image("backend"), ["python", "-c", script, *arguments], files, **options)
 
     def run_beside(self, image: str, command: Sequence[str], files: Mapping[str, Path], **options: Any) -> str:
         """Run a container on the clients' network; return what it prints.
@@ -133,13 +162,21 @@ class Stack:
     def _beside(self, files: Mapping[str, Path]) -> dict[str, Any]:
         network = f"{self.project}_edge"
         return {
+            **self.beside,
             "network": network,
             "extra_hosts": {"wss.example": self.container().attrs["NetworkSettings"]["Networks"][network]["IPAddress"]},
             "volumes": {
                 str(file): {"bind": path, "mode": "rw" if file.is_dir() else "ro"} for path, file in files.items()
             },
-            "labels": {"com.docker.compose.project": self.project},
         }
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """Name and label of a container that is not Compose's: removed with the run, and of no stack's services.
+
+        Without the label it has those that Compose gives to the images: of the stack that built them.
+        """
+        return {"name": f"{self.project}-{secrets.token_hex(4)}", "labels": {"com.docker.compose.project": "beside"}}
 
     def run_in(self, service: str, *command: str) -> str:
         """Run a command in the container of a service, as `docker compose exec` does; return what it prints."""
@@ -154,22 +191,6 @@ class Stack:
             f"--- {container.name} ({container.status})\n{container.logs().decode(errors='replace')}"
             for container in self.containers(service)
         )
-
-
-def remove_all(prefix: str) -> None:
-    """Remove what is left over of all projects whose names begin so."""
-    with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine there is nothing
-        named: dict[str, Any] = {"name": prefix}
-        while containers := engine.containers.list(all=True, ignore_removed=True, filters=named):
-            for container in containers:
-                with suppress(NotFound):
-                    container.remove(force=True, v=True)
-        for network in engine.networks.list(filters=named):
-            network.remove()
-        for volume in engine.volumes.list(filters=named):
-            volume.remove()
-        for image in engine.images.list(filters={"reference": f"{prefix}*"}):
-            engine.images.remove(str(image.id), force=True)
 
 
 # BASE_IMAGE stays: it is not one of a test's, but says what this machine can build from.

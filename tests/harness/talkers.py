@@ -39,7 +39,7 @@ class Talker:
         """Let the handler call this of rooms; return what came back."""
         calls = len(self.returned.get(name, ()))
         self._ws.send(json.dumps([name, *arguments]))
-        return eventually(lambda: self.returned.get(name, [])[calls:], TIMEOUT, f"{name} returns")[0]
+        return eventually(lambda: self.returned.get(name, [])[calls:], f"{name} returns")[0]
 
     def say(self) -> None:
         """Send the next message to the room, and do not wait."""
@@ -138,7 +138,7 @@ class Talk:
                 if listener.room == speaker.room
             )
 
-        eventually(heard, 30, "the last of all is heard")
+        eventually(heard, "the last of all is heard")
 
     def _count(self) -> Tally:
         tally = Tally()

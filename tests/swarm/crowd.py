@@ -33,7 +33,7 @@ class Crowd:
     def __enter__(self) -> "Crowd":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.came >= 3 and self.opened >= CLIENTS, 60, "all are there")
+        eventually(lambda: self.came >= 3 and self.opened >= CLIENTS, "all are there")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -108,11 +108,11 @@ class Swarm:
             assert sum(state.startswith("Running") for state in states) >= replicas, self.tasks()
             return True
 
-        eventually(running, 120, f"{replicas} of {service} run")
+        eventually(running, f"{replicas} of {service} run", 180)
 
     def wait(self, timeout: float = 180) -> None:
         """Return when every service has what it should have, and no update is under way."""
-        eventually(self._is_settled, timeout, "all services run, and no update is under way")
+        eventually(self._is_settled, "all services run, and no update is under way", timeout)
 
     def _is_settled(self) -> bool:
         assert all(running == wanted for running, wanted in self.replicas().values()), self.tasks()
@@ -156,7 +156,7 @@ def swarm(engine: docker.DockerClient) -> Iterator[Swarm]:
             network.connect(container, ipv4_address=address)
             container.start()
         nodes = [Node(container, address) for container, address in zip(containers, ADDRESSES, strict=True)]
-        eventually(lambda: all(node.answers for node in nodes), 60, "the engines answer")
+        eventually(lambda: all(node.answers for node in nodes), "the engines answer")
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(lambda node: node.load([f"{STACK}-{image}" for image in IMAGES]), nodes))
         manager, *others = nodes

@@ -105,7 +105,7 @@ def test_a_renewed_certificate_closes_no_websocket(
     with Crowd(targets) as crowd:
         swarm.manager.put("/certs", issue())
         swarm.deploy(**SETTINGS, CERT_VERSION="2")
-        eventually(lambda: not before & {_serial(target) for target in targets}, 90, "all hosts serve the new one")
+        eventually(lambda: not before & {_serial(target) for target in targets}, "all hosts serve the new one")
         swarm.wait()
     print(crowd)
     assert len({_serial(target) for target in targets}) == 1
@@ -143,7 +143,7 @@ def test_proxies_with_another_configuration_take_over(swarm: Swarm, targets: lis
 def test_an_update_that_does_not_start_is_rolled_back(swarm: Swarm, targets: list[Target]) -> None:
     with Crowd(targets) as crowd:
         swarm.update("backend", "--env-add=MAX_MESSAGE=a lot")
-        eventually(lambda: swarm.update_state(f"{STACK}_backend") == "rollback_completed", 120, "it is rolled back")
+        eventually(lambda: swarm.update_state(f"{STACK}_backend") == "rollback_completed", "it is rolled back", 180)
         swarm.wait()
     print(crowd)
     assert set(crowd.codes) <= {1001}
@@ -155,7 +155,7 @@ def test_a_lost_host_takes_only_its_own_along(swarm: Swarm, targets: list[Target
     lost = swarm.nodes[-1]
     with Crowd(targets) as crowd:
         lost.container.kill()
-        eventually(lambda: "Down" in swarm.manager.docker("node", "ls"), 60, "the manager knows")
+        eventually(lambda: "Down" in swarm.manager.docker("node", "ls"), "the manager knows")
         _holds_the_contract(targets[0])
         swarm.wait_for("backend", 3)
     print(crowd)

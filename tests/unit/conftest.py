@@ -40,15 +40,39 @@ def client_context(ca: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
+    """Return a function that starts a server for one test alone, as one that ends, or counts what it served."""
     with ExitStack() as running:
 
         def start(**environment: str) -> Server:
             server = Server(**environment)
-            running.callback(server.process.communicate)
-            running.callback(server.process.kill)
+            running.callback(server.close)
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[dict[frozenset[tuple[str, str]], Server]]:
+    servers: dict[frozenset[tuple[str, str]], Server] = {}
+    yield servers
+    for server in servers.values():
+        assert server.stop() == 0
+        server.close()
+
+
+@pytest.fixture
+def share(_servers: dict[frozenset[tuple[str, str]], Server]) -> Start:
+    """Return a function that returns the running server with these settings, for tests that change nothing of it."""
+
+    def share(**environment: str) -> Server:
+        settings = frozenset(environment.items())
+        if settings not in _servers:
+            _servers[settings] = Server(**environment)
+        server = _servers[settings]
+        server.forget_log()
+        return server
+
+    return share
 
 
 @pytest.fixture
@@ -58,6 +82,7 @@ def connect() -> Iterator[Connect]:
         def connect(server: Server, context: ssl.SSLContext | None = None) -> websocket.WebSocket:
             url = f"{'wss' if context else 'ws'}://localhost:{server.port}/wss"
             ws = websocket.create_connection(url, sslopt={"context": context}, timeout=TIMEOUT)
+            server.opened += 1
             opened.callback(ws.shutdown)
             return ws
 

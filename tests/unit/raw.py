@@ -32,9 +32,10 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 class Client:
     """A websocket opened by hand, to send what no library would."""
 
-    def __init__(self, server: Server, extra: bytes = b"") -> None:
+    def __init__(self, server: Server, extra: bytes = b"", query: str = "") -> None:
         self.socket = socket.create_connection(("localhost", server.port), TIMEOUT)
-        self.socket.sendall(HANDSHAKE.removesuffix(b"\r\n") + extra + b"\r\n")
+        head = HANDSHAKE.removesuffix(b"\r\n").replace(b"/wss", f"/wss{query}".encode())
+        self.socket.sendall(head + extra + b"\r\n")
         self.stream = self.socket.makefile("rb")
         while self.stream.readline() != b"\r\n":
             pass
@@ -51,15 +52,22 @@ class Client:
             (size,) = struct.unpack(">Q", self.stream.read(8))
         return opcode & 0xF, self.stream.read(size)
 
-    def close_code(self) -> int | None:
+    def close_code(self, *, answer: bool = True) -> int | None:
+        """Wait for the close frame, and see that nothing follows; return its code.
+
+        `answer` it, as the server waits for that; but not after a violation or the client's close, as it has hung up.
+        """
         opcode, payload = self.receive()
         assert opcode == CLOSE
+        if answer:
+            self.send(frame(CLOSE, payload[:2]))
         assert self.stream.read() == b"", "the server hangs up after its close frame"
         return int.from_bytes(payload[:2], "big") if payload else None
 
 
-def connect(server: Server, clients: ExitStack, extra: bytes = b"") -> Client:
-    client = Client(server, extra)
+def connect(server: Server, clients: ExitStack, extra: bytes = b"", query: str = "") -> Client:
+    """Open a websocket; `extra` are header lines, `query` comes after the path."""
+    client = Client(server, extra, query)
     clients.callback(client.socket.close)
     clients.callback(client.stream.close)
     return client

@@ -35,9 +35,9 @@ def test_ipv4_stays_ipv4(address: str, shown: str) -> None:
     ],
 )
 def test_the_clients_address_is_what_a_trusted_proxy_says(
-    start: Start, trusted: str, headers: list[str], client: str
+    share: Start, trusted: str, headers: list[str], client: str
 ) -> None:
-    server = start(APP="apps.whoami:handler", TRUSTED_PROXIES=trusted, DOMAIN="127.0.0.1")
+    server = share(APP="apps.whoami:handler", TRUSTED_PROXIES=trusted, DOMAIN="127.0.0.1")
     ws = websocket.create_connection(f"ws://127.0.0.1:{server.port}/wss", header=headers, timeout=TIMEOUT)
     try:
         ws.send("who am I?")

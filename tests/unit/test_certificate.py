@@ -47,7 +47,7 @@ def test_it_follows_from_one_pair_to_the_next(start: Start, tmp_path: Path, prea
     # The same kind of key, another one, and back.
     for key_type in (ECDSA, RSA, ECDSA):
         now = publish(ca.issue_cert("localhost", key_type=key_type), tmp_path, preamble)
-        eventually(lambda: served(server, ca) == now, TIMEOUT, "the new one is served")  # noqa: B023
+        eventually(lambda: served(server, ca) == now, "the new one is served")  # noqa: B023
 
 
 def test_what_cannot_be_served_is_said_and_left_alone(start: Start, tmp_path: Path) -> None:
@@ -58,4 +58,4 @@ def test_what_cannot_be_served_is_said_and_left_alone(start: Start, tmp_path: Pa
     server.wait_for("(the certificate before goes on being served)")
     assert served(server, ca) == first
     now = publish(ca.issue_cert("localhost"), tmp_path)
-    eventually(lambda: served(server, ca) == now, TIMEOUT, "the next good one is served")
+    eventually(lambda: served(server, ca) == now, "the next good one is served")

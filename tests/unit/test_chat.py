@@ -1,7 +1,7 @@
 """The chat: what it says to whom, and what it refuses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,8 +39,10 @@ New = Callable[[], Guest]
 
 
 @pytest.fixture
-def server(start: Start) -> Server:
-    return start(APP="apps.chat:handler")
+def server(share: Start) -> Iterator[Server]:
+    server = share(APP="apps.chat:handler")
+    yield server
+    server.wait_until_all_closed()
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def deflated(data: bytes) -> bytes:
         pytest.param([frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many that are as large"),
     ],
 )
-def test_what_inflates_too_much_is_refused(start: Start, clients: ExitStack, frames: list[bytes]) -> None:
-    server = start(COMPRESSION="on", MAX_MESSAGE="64K")
+def test_what_inflates_too_much_is_refused(share: Start, clients: ExitStack, frames: list[bytes]) -> None:
+    server = share(COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     before = server.worker_memory()
     client.send(*frames)
@@ -41,8 +41,8 @@ def test_what_inflates_too_much_is_refused(start: Start, clients: ExitStack, fra
     assert server.worker_memory() - before < 8 * 1024 * 1024
 
 
-def test_as_large_as_may_be_is_taken_compressed_too(start: Start, clients: ExitStack) -> None:
-    server = start(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
+def test_as_large_as_may_be_is_taken_compressed_too(share: Start, clients: ExitStack) -> None:
+    server = share(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     for _ in range(3):
         client.send(frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED))

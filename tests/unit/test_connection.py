@@ -56,7 +56,7 @@ def test_what_breaks_the_protocol_ends_that_connection_alone(
 ) -> None:
     bystander, breaker = connect(one_server, clients), connect(one_server, clients)
     breaker.send(*frames)
-    assert breaker.close_code() == close_code
+    assert breaker.close_code(answer=False) == close_code
     bystander.send(frame(TEXT, b"tom"))
     assert bystander.receive() == (TEXT, b"tom")
 
@@ -71,7 +71,7 @@ def test_what_came_before_a_violation_is_answered_before_the_close(
     client = connect(one_server, clients)
     client.send(frame(TEXT, b"tom"), wrong)
     assert client.receive() == (TEXT, b"tom")
-    assert client.close_code() == close_code
+    assert client.close_code(answer=False) == close_code
 
 
 def test_fragments_up_to_the_limit_are_one_message(one_server: Server, clients: ExitStack) -> None:
@@ -104,8 +104,8 @@ def flood_until_cut(connection: socket.socket, flood: bytes) -> None:
         pytest.param(frame(BINARY, bytes(60000)), id="messages to be echoed"),
     ],
 )
-def test_a_client_that_never_reads_is_cut_and_claims_no_memory(start: Start, clients: ExitStack, flood: bytes) -> None:
-    server = start(APP="apps.echo:handler", SLOW_READER_TIMEOUT="1")
+def test_a_client_that_never_reads_is_cut_and_claims_no_memory(share: Start, clients: ExitStack, flood: bytes) -> None:
+    server = share(APP="apps.echo:handler", SLOW_READER_TIMEOUT="1")
     bystander, glutton = connect(server, clients), connect(server, clients)
     before = server.worker_memory()
     with pytest.raises(ConnectionError):
@@ -130,7 +130,7 @@ def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, c
     assert time.monotonic() - started > 1.1
     # Not before its time, and before another ping.
     assert dead.receive()[0] == PING
-    assert dead.close_code() == 1011
+    assert dead.close_code(answer=False) == 1011
     assert float(server.wait_for(r'"seconds": ([\d.]+), ')) > 0.55
 
 

@@ -38,8 +38,8 @@ def context(request: pytest.FixtureRequest, client_context: ssl.SSLContext) -> s
 
 
 @pytest.fixture
-def server(start: Start, context: ssl.SSLContext | None, tls_dir: Path) -> Server:
-    return start(MAX_HEADER="2K", **({"TLS_DIR": str(tls_dir)} if context else {}))
+def server(share: Start, context: ssl.SSLContext | None, tls_dir: Path) -> Server:
+    return share(MAX_HEADER="2K", **({"TLS_DIR": str(tls_dir)} if context else {}))
 
 
 def test_tls_on_a_plain_port_is_answered_at_once(start: Start) -> None:

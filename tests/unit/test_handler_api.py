@@ -1,5 +1,6 @@
 """What a handler may do with its connection, as with websockets.asyncio.server.ServerConnection."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,22 +11,34 @@ from server import Start
 Received = list[tuple[int, bytes]]
 
 
+@pytest.fixture(scope="module")
+def handlers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the handlers of these tests."""
+    return tmp_path_factory.mktemp("handlers")
+
+
 @pytest.fixture
-def run(start: Start, clients: ExitStack, tmp_path: Path) -> "Run":
-    return Run(start, clients, tmp_path)
+def run(share: Start, clients: ExitStack, handlers: Path) -> "Run":
+    return Run(share, clients, handlers)
 
 
 class Run:
-    """Serves a handler that is given as the body of a coroutine, and connects to it."""
+    """Connects to a handler that is given as the body of a coroutine, on a server that all these tests share."""
 
-    def __init__(self, start: Start, clients: ExitStack, directory: Path) -> None:
-        self._start, self._clients, self._directory = start, clients, directory
+    def __init__(self, share: Start, clients: ExitStack, directory: Path) -> None:
+        self.server = share(APP="dispatch:handler", PYTHONPATH=f"{directory}{os.pathsep}{Path(__file__).parent}")
+        self._clients, self._directory = clients, directory
 
-    def __call__(self, *body: str, **settings: str) -> Client:
+    def __call__(self, *body: str) -> Client:
         lines = "\n".join(f"    {line}" for line in body)
-        (self._directory / "mine.py").write_text(f"import asyncio\n\nasync def handler(connection):\n{lines}\n")
-        self.server = self._start(APP="mine:handler", PYTHONPATH=str(self._directory), **settings)
-        return connect(self.server, self._clients)
+        module = f"handler_{len(list(self._directory.glob('*.py')))}"
+        (self._directory / f"{module}.py").write_text(f"import asyncio\n\nasync def handler(connection):\n{lines}\n")
+        self._query = f"?{module}"
+        return self.connect()
+
+    def connect(self) -> Client:
+        """Connect to the same handler once more."""
+        return connect(self.server, self._clients, query=self._query)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +61,7 @@ def test_messages_are_text_or_bytes_as_they_are_asked_for(run: Run, sent: int, d
 def test_bytes_that_are_no_text_cannot_be_asked_for_as_text(run: Run) -> None:
     client = run("await connection.recv(decode=True)")
     client.send(frame(BINARY, b"\xff"))
-    assert client.close_code() == 1007
+    assert client.close_code(answer=False) == 1007
 
 
 def test_a_message_can_be_read_while_it_comes(run: Run) -> None:
@@ -154,13 +167,23 @@ def test_numbers_are_no_message(run: Run, call: str) -> None:
     assert received[1][:2] == code(1011)
 
 
-def test_a_handler_that_exits_ends_its_own_connection_alone(run: Run, clients: ExitStack) -> None:
+def test_a_handler_that_exits_ends_its_own_connection_alone(run: Run) -> None:
     client = run("if await connection.recv() == 'exit':", "    raise SystemExit(1)", "await connection.send('tom')")
-    other = connect(run.server, clients)
+    other = run.connect()
     client.send(frame(TEXT, b"exit"))
     assert client.close_code() == 1011
     other.send(frame(TEXT, b"go on"))
     assert other.receive() == (TEXT, b"tom")
+
+
+def test_a_close_that_is_not_answered_ends_after_the_close_timeout(run: Run) -> None:
+    client = run(
+        "started = asyncio.get_running_loop().time()",
+        "await connection.close()",
+        "print('took', asyncio.get_running_loop().time() - started, file=__import__('sys').stderr)",
+    )
+    assert client.close_code(answer=False) == 1000
+    assert float(run.server.wait_for("took (.*)")) >= 5
 
 
 def test_nothing_follows_the_close_frame(run: Run) -> None:
@@ -182,7 +205,7 @@ def test_what_was_sent_before_a_failure_arrives(run: Run) -> None:
     client = run("await connection.recv()", "await connection.send('kept')", "await connection.recv(decode=True)")
     client.send(frame(TEXT, b"tom"), frame(BINARY, b"\xff"))
     assert client.receive() == (TEXT, b"kept")
-    assert client.close_code() == 1007
+    assert client.close_code(answer=False) == 1007
 
 
 def test_a_close_is_answered_in_time_however_many_messages_wait(run: Run) -> None:
@@ -242,7 +265,7 @@ def test_it_tells_what_it_is_and_how_it_ended(run: Run) -> None:
         "print(*before, *after, file=__import__('sys').stderr)",
     )
     client.send(frame(CLOSE, (1000).to_bytes(2, "big") + b"bye"))
-    assert client.close_code() == 1000
+    assert client.close_code(answer=False) == 1000
     assert run.server.wait_for(r"^(OPEN .*)") == "OPEN None None /wss CLOSED 1000 bye"
 
 

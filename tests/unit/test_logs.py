@@ -1,6 +1,7 @@
 """One line for each connection, at its end, that tells how it went."""
 
 import json
+import secrets
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,89 +10,93 @@ import pytest
 import websocket
 from server import TIMEOUT, Server, Start
 
-
-def connect(server: Server, **options: Any) -> websocket.WebSocket:
-    return websocket.create_connection(f"ws://localhost:{server.port}/wss?token=secret", timeout=TIMEOUT, **options)
+TRUSTED = {"TRUSTED_PROXIES": "127.0.0.0/8,::1"}
 
 
-def leave(ws: Any) -> None:
-    """Hang up, without a close frame if none was sent yet: `close()` would leave the socket open after one came."""
-    ws.shutdown()
+class Client:
+    """A websocket whose line in the log is found by its id."""
+
+    def __init__(self, server: Server, identity: str = "") -> None:
+        self._server = server
+        self._id = identity or secrets.token_hex(8)
+        url = f"ws://localhost:{server.port}/wss?token=secret"
+        self.ws = websocket.create_connection(url, timeout=TIMEOUT, header=[f"X-Request-ID: {self._id}"])
+
+    def leave(self) -> None:
+        """Hang up, without a close frame if none was sent yet: `close()` would leave the socket open after one came."""
+        self.ws.shutdown()  # type: ignore[no-untyped-call]
+
+    def line(self) -> dict[str, Any]:
+        """Wait for the line of the connection's end."""
+        line = json.loads(self._server.wait_for(rf'(.*"event": "closed".*"id": "{self._id}".*)'))
+        assert isinstance(line, dict)
+        return line
 
 
-def logged(server: Server) -> dict[str, Any]:
-    server.wait_for('("event": "closed")')
-    line = json.loads(server.lines[-1])
-    assert isinstance(line, dict)
-    return line
-
-
-def test_it_counts_what_went_both_ways(start: Start) -> None:
-    server = start(APP="apps.echo:handler")
-    ws = connect(server)
+def test_it_counts_what_went_both_ways(share: Start) -> None:
+    client = Client(share(APP="apps.echo:handler", **TRUSTED))
     for message in ("tom", "jerry"):
-        ws.send(message)
-        ws.recv()
-    leave(ws)
-    line = logged(server)
+        client.ws.send(message)
+        client.ws.recv()
+    client.leave()
+    line = client.line()
     assert (line["messages_in"], line["bytes_in"], line["messages_out"], line["bytes_out"]) == (2, 8, 2, 8)
     assert (line["client"], line["path"]) == ("127.0.0.1", "/wss") or line["client"] == "::1"
-    assert "secret" not in server.lines[-1]
+    assert "secret" not in str(line)
 
 
 def test_pongs_are_no_messages(start: Start, tmp_path: Path) -> None:
     (tmp_path / "pinging.py").write_text(
         "async def handler(connection):\n    await (await connection.ping())\n    await connection.send('ponged')\n"
     )
-    server = start(APP="pinging:handler", PYTHONPATH=str(tmp_path))
-    ws = connect(server)
-    assert ws.recv() == "ponged"
-    leave(ws)
-    line = logged(server)
+    client = Client(start(APP="pinging:handler", PYTHONPATH=str(tmp_path), **TRUSTED))
+    assert client.ws.recv() == "ponged"
+    client.leave()
+    line = client.line()
     assert (line["messages_in"], line["bytes_in"], line["messages_out"]) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
     ("payload", "code"), [(struct.pack(">H", 1000), 1000), (struct.pack(">H", 4000), 4000), (b"", 1005)]
 )
-def test_it_names_the_code_of_a_client_that_closes(start: Start, payload: bytes, code: int) -> None:
-    server = start()
-    ws = connect(server)
-    ws.send(payload, websocket.ABNF.OPCODE_CLOSE)
-    line = logged(server)
+def test_it_names_the_code_of_a_client_that_closes(share: Start, payload: bytes, code: int) -> None:
+    client = Client(share(**TRUSTED))
+    client.ws.send(payload, websocket.ABNF.OPCODE_CLOSE)
+    line = client.line()
     assert (line["code"], line["closed_by"]) == (code, "client")
-    leave(ws)
+    client.leave()
 
 
-def test_a_client_that_just_leaves_is_a_1006(start: Start) -> None:
-    server = start()
-    leave(connect(server))
-    line = logged(server)
+def test_a_client_that_just_leaves_is_a_1006(share: Start) -> None:
+    client = Client(share(**TRUSTED))
+    client.leave()
+    line = client.line()
     assert (line["code"], line["closed_by"]) == (1006, "nobody")
 
 
 def test_a_stop_is_the_servers_1001(start: Start) -> None:
-    server = start()
-    ws = connect(server)
+    server = start(**TRUSTED)
+    client = Client(server)
     server.process.terminate()
-    ws.recv_data_frame(control_frame=True)
-    line = logged(server)
-    leave(ws)
+    client.ws.recv_data_frame(control_frame=True)
+    line = client.line()
+    client.leave()
     assert (line["code"], line["closed_by"]) == (1001, "server")
 
 
-@pytest.mark.parametrize(("trusted", "believed"), [("127.0.0.0/8,::1", True), ("", False)])
-def test_the_request_id_is_the_proxys_and_only_the_proxys(start: Start, trusted: str, believed: bool) -> None:
-    server = start(TRUSTED_PROXIES=trusted)
-    leave(connect(server, header=["X-Request-ID: 4711"]))
-    assert (logged(server)["id"] == "4711") == believed
+def test_the_request_id_of_who_is_no_proxy_is_not_used(share: Start) -> None:
+    server = share()
+    client = Client(server, "4711")
+    client.leave()
+    # That it is used if it comes from a proxy, all other tests here show.
+    assert json.loads(server.wait_for('(.*"event": "closed".*)'))["id"] != "4711"
 
 
 @pytest.mark.parametrize("path", ['/"', "/%0a", "/\u2028", "/\\"])
 def test_nothing_that_a_client_sends_breaks_a_line(start: Start, path: str) -> None:
-    server = start(TRUSTED_PROXIES="127.0.0.0/8,::1")
-    leave(connect(server, header=[f'X-Request-ID: {path}\t"']))
-    assert logged(server)["code"] == 1006
+    server = start(**TRUSTED)
+    Client(server, f'{path}\t"').leave()
+    assert json.loads(server.wait_for('(.*"event": "closed".*)'))["code"] == 1006
 
 
 def test_people_get_text(start: Start) -> None:

@@ -27,7 +27,7 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
         ws.recv()
     with pytest.raises(websocket.WebSocketBadStatusException):
         websocket.create_connection(f"ws://localhost:{server.port}/nowhere", timeout=TIMEOUT)
-    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 128, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)['wss_messages_total{direction="out"}'] == 128, "the count")
     seen = metrics(server)
     assert seen['wss_messages_total{direction="in"}'] == 128
     assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 127 * 3 + 2
@@ -45,7 +45,6 @@ def test_they_count_close_codes(start: Start, connect: Connect, code: int, shown
     connect(server).close(status=code)
     eventually(
         lambda: metrics(server).get(f'wss_connections_closed_total{{by="client",code="{shown}"}}') == 1,
-        TIMEOUT,
         "the count",
     )
     assert metrics(server)["wss_connections_open"] == 0
@@ -54,12 +53,12 @@ def test_they_count_close_codes(start: Start, connect: Connect, code: int, shown
 def test_what_a_worker_counted_outlives_it_but_not_what_it_held(start: Start, connect: Connect) -> None:
     server = start()
     connect(server)
-    eventually(lambda: metrics(server)["wss_connections_open"] == 1, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)["wss_connections_open"] == 1, "the count")
     os.kill(server.worker(), signal.SIGKILL)
     server.wait_for("(ended with -9)")
     server.wait_for("(serving)")
     connect(server)
-    eventually(lambda: metrics(server)["wss_connections_opened_total"] == 2, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)["wss_connections_opened_total"] == 2, "the count")
     seen = metrics(server)
     assert (seen["wss_connections_open"], seen["wss_workers"]) == (1, 1)
 
@@ -70,7 +69,7 @@ def test_the_workers_are_added_up(start: Start, connect: Connect) -> None:
         server.wait_for("(serving)")
     for _ in range(20):
         connect(server)
-    eventually(lambda: metrics(server)["wss_connections_open"] == 20, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)["wss_connections_open"] == 20, "the count")
     assert metrics(server)["wss_workers"] == 4
 
 
@@ -79,7 +78,7 @@ def test_a_rolling_replacement_ends_with_as_many_workers(start: Start, connect: 
     connect(server)
     server.process.send_signal(signal.SIGHUP)
     server.wait_for("(stopping: closing)")
-    eventually(lambda: metrics(server)["wss_workers"] == 1, TIMEOUT, "the count")
+    eventually(lambda: metrics(server)["wss_workers"] == 1, "the count")
     seen = metrics(server)
     assert (seen["wss_connections_opened_total"], seen["wss_connections_open"]) == (1, 0)
 
@@ -111,7 +110,7 @@ def test_a_connection_is_refused_for_one_reason(
         return {name: count for name, count in metrics(server).items() if "_refused_total" in name}
 
     wanted = {f'wss_connections_refused_total{{reason="{reason}"}}': 1}
-    eventually(lambda: refused() == wanted, TIMEOUT, f"{reason} is counted, and nothing else")
+    eventually(lambda: refused() == wanted, f"{reason} is counted, and nothing else")
 
 
 def test_a_handler_that_blocks_its_worker_is_in_the_log(start: Start, connect: Connect, tmp_path: Path) -> None:

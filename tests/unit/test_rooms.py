@@ -1,7 +1,7 @@
 """Rooms of one process, and what more than one is told. Between processes: tests/e2e/test_hub.py."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ New = Callable[[], Puppet]
 
 
 @pytest.fixture
-def server(start: Start) -> Server:
-    return start(**ROOMS)
+def server(share: Start) -> Iterator[Server]:
+    server = share(**ROOMS)
+    yield server
+    server.wait_until_all_closed()
 
 
 @pytest.fixture

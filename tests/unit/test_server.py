@@ -22,8 +22,8 @@ def answer(connection: socket.socket, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
-def test_it_echoes(start: Start, connect: Connect, tls_dir: Path, client_context: ssl.SSLContext, secure: bool) -> None:
-    server = start(APP="apps.echo:handler", **({"TLS_DIR": str(tls_dir)} if secure else {}))
+def test_it_echoes(share: Start, connect: Connect, tls_dir: Path, client_context: ssl.SSLContext, secure: bool) -> None:
+    server = share(APP="apps.echo:handler", **({"TLS_DIR": str(tls_dir)} if secure else {}))
     ws = connect(server, client_context if secure else None)
     ws.send("tom")
     assert ws.recv_data() == (websocket.ABNF.OPCODE_TEXT, b"tom")
@@ -47,26 +47,26 @@ def test_a_room_gets_every_message(start: Start) -> None:
 def test_the_health_check_asks_the_server(start: Start, tls_dir: Path, secure: bool) -> None:
     environment = {"TLS_DIR": str(tls_dir)} if secure else {}
     server = start(**environment)
-    check = [sys.executable, "-m", "wss.health"]
+    check = [sys.executable, str(BACKEND / "healthy")]
     env = {**os.environ, "PORT": str(server.port), **environment}
-    assert subprocess.run(check, cwd=BACKEND, env=env, check=True, capture_output=True).stdout == b"200 ok\n"
+    assert subprocess.run(check, env=env, check=True, capture_output=True).stdout == b"200 ok\n"
     server.stop()
-    assert subprocess.run(check, cwd=BACKEND, env=env, check=False, capture_output=True).returncode == 1
+    assert subprocess.run(check, env=env, check=False, capture_output=True).returncode == 1
 
 
-def test_the_health_check_does_not_trust_another_certificate(start: Start, tls_dir: Path, tmp_path: Path) -> None:
-    server = start(TLS_DIR=str(tls_dir))
+def test_the_health_check_does_not_trust_another_certificate(share: Start, tls_dir: Path, tmp_path: Path) -> None:
+    server = share(TLS_DIR=str(tls_dir))
     trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
     env = {**os.environ, "PORT": str(server.port), "TLS_DIR": str(tmp_path)}
     check = subprocess.run(
-        [sys.executable, "-m", "wss.health"], cwd=BACKEND, env=env, check=False, capture_output=True, text=True
+        [sys.executable, str(BACKEND / "healthy")], env=env, check=False, capture_output=True, text=True
     )
     assert check.returncode == 1
     assert "CERTIFICATE_VERIFY_FAILED" in check.stderr
 
 
-def test_plain_http_on_the_tls_port_gets_400_and_one_line(start: Start, tls_dir: Path) -> None:
-    server = start(TLS_DIR=str(tls_dir))
+def test_plain_http_on_the_tls_port_gets_400_and_one_line(share: Start, tls_dir: Path) -> None:
+    server = share(TLS_DIR=str(tls_dir))
     plain = socket.create_connection(("localhost", server.port), TIMEOUT)
     response = answer(plain, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert response.startswith(b"HTTP/1.1 400 ")
@@ -74,17 +74,17 @@ def test_plain_http_on_the_tls_port_gets_400_and_one_line(start: Start, tls_dir:
     server.wait_for(r"(did not speak TLS)")
 
 
-def test_a_foreign_server_name_gets_421(start: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
-    server = start(TLS_DIR=str(tls_dir))
+def test_a_foreign_server_name_gets_421(share: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
+    server = share(TLS_DIR=str(tls_dir))
     plain = socket.create_connection(("localhost", server.port), TIMEOUT)
     secured = client_context.wrap_socket(plain, server_hostname="elsewhere.example")
     assert answer(secured, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 421 ")
     server.wait_for(r"(server name 'elsewhere.example')")
 
 
-def test_a_hello_in_pieces_is_waited_for(start: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
+def test_a_hello_in_pieces_is_waited_for(share: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
     # A post-quantum ClientHello does not fit into one packet.
-    server = start(TLS_DIR=str(tls_dir))
+    server = share(TLS_DIR=str(tls_dir))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
@@ -99,8 +99,8 @@ def test_a_hello_in_pieces_is_waited_for(start: Start, tls_dir: Path, client_con
         assert tls.version() == "TLSv1.3"
 
 
-def test_a_refused_handshake_ends_with_the_alert_that_says_why(start: Start, tls_dir: Path) -> None:
-    server = start(TLS_DIR=str(tls_dir))
+def test_a_refused_handshake_ends_with_the_alert_that_says_why(share: Start, tls_dir: Path) -> None:
+    server = share(TLS_DIR=str(tls_dir))
     hello_of_tls_1_1 = bytes.fromhex("160301002d010000290302" + "00" * 32 + "000002c0090100")
     connection = socket.create_connection(("localhost", server.port), TIMEOUT)
     assert answer(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version

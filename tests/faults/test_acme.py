@@ -80,7 +80,7 @@ def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, c
     stack.up()
     context = _trust(stack, ca_file)
     # Until it is obtained, clients refuse what is served.
-    ws, first = eventually(lambda: _connect(stack, context), 30, "there is a certificate")
+    ws, first = eventually(lambda: _connect(stack, context), "there is a certificate")
     with closing(ws):
 
         def renewed() -> str:
@@ -90,7 +90,7 @@ def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, c
             with closing(later):
                 return serial if serial != first else ""
 
-        eventually(renewed, 60, "it is renewed")
+        eventually(renewed, "it is renewed")
         ws.send("tom")
         assert ws.recv() == "ok"
 
@@ -122,7 +122,7 @@ def _accounts(stack: Stack) -> list[str]:
 def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> None:
     stack.settings = {**stack.settings, "DOMAIN": "nowhere.example"}
     stack.up()
-    eventually(lambda: "nowhere.example: " in _health(stack), 60, "the desk is unhealthy")
+    eventually(lambda: "nowhere.example: " in _health(stack), "the desk is unhealthy")
     # Pebble refuses one nonce in twenty, so that this need not be the first thing that goes wrong.
     assert "issues no certificate: nowhere.example: " in stack.logs("certs")
     assert "certificate that nobody trusts" in stack.logs("certs")
@@ -132,12 +132,12 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
 @pytest.mark.profiles("nginx")
 def test_an_order_that_was_left_alone_is_no_hindrance(stack: Stack, ca_file: Path) -> None:
     # Whether it expires, or the server forgets it: the next run begins a new one.
-    outcome = stack.compose("up", "--build", "--detach")
+    outcome = stack.start("--detach")
     assert outcome.code == 0, outcome.output
-    eventually(lambda: "Added order" in stack.logs("pebble"), 30, "there is an order")
+    eventually(lambda: "Added order" in stack.logs("pebble"), "there is an order")
     stack.container("certs").kill()
-    assert stack.compose("up", "--wait").code == 0
+    stack.up()
     context = _trust(stack, ca_file)
-    ws, _ = eventually(lambda: _connect(stack, context), 30, "there is a certificate")
+    ws, _ = eventually(lambda: _connect(stack, context), "there is a certificate")
     with closing(ws):
         assert stack.logs("pebble").count("Added order") > 1

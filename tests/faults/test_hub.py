@@ -11,10 +11,9 @@ from client import ask, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import NewStack
-from stack import REPOSITORY, Stack
+from stack import PROBE, Stack
 from talkers import Talk, Talker, Tally
 
-PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
 ROOMS = [f"room {number}" for number in range(6)]
 ROUNDS = 5
 READ_METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8283/metrics').read().decode())"
@@ -57,7 +56,7 @@ def test_messages_reach_exactly_the_members(profile: str, new_stack: NewStack, c
     target = target_of(stack, ca_file)
 
     def scale(replicas: int) -> None:
-        outcome = stack.compose("up", "--wait", "--no-recreate", f"--scale=backend={replicas}")
+        outcome = stack.start("--wait", "--no-recreate", f"--scale=backend={replicas}")
         assert outcome.code == 0, outcome.output
 
     with Talk(target, ROOMS, each=10) as talk:
@@ -79,13 +78,13 @@ def test_messages_reach_exactly_the_members(profile: str, new_stack: NewStack, c
         assert {talker.code for talker in talk.talkers} <= {None, 1001, 1006}
         assert 0 < len(talk.open) < before
         one = talk.open[0]
-        eventually(lambda: one.call("count") == len(talk.open), 40, "the dead one's clients leave the counts")
+        eventually(lambda: one.call("count") == len(talk.open), "the dead one's clients leave the counts")
         assert one.call("count", one.room) == sum(talker.room == one.room for talker in talk.open)
 
         # The hub is gone, and comes back. What is lost was said in the meantime, as the logs tell it.
         def restart() -> None:
             stack.container("hub").restart(timeout=1)
-            eventually(lambda: len(_events(stack, "connected")) == 2 * 4 + 6, 30, "all workers are connected again")
+            eventually(lambda: len(_events(stack, "connected")) == 2 * 4 + 6, "all workers are connected again")
 
         tally = talk.during(restart, ROUNDS)
         print(tally)
@@ -116,11 +115,11 @@ def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
         two.call("join", "coffee")
         assert _subscriptions(stack) == {"room:tea": 1, "room:coffee": 1}
         two.call("leave", "coffee")
-        eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, 5, "nobody listens to an empty room")
+        eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, "nobody listens to an empty room")
         stack.container("hub").stop(timeout=1)
-        eventually(lambda: "hub is away" in stack.run_in(stack.server, "python", "-m", "wss.health"), 10, "it is said")
+        eventually(lambda: "hub is away" in stack.run_in(stack.server, "healthy"), "it is said")
         assert two.call("send", "tea", "two 0") is False
-        eventually(lambda: one.heard.get("two") == [0], 5, "one hears two")
+        eventually(lambda: one.heard.get("two") == [0], "one hears two")
         assert one.call("count", "tea") == 2
         assert two.call("is_online", "ann") is True
         assert "degraded" in stack.run_in(stack.server, "status")
@@ -132,14 +131,14 @@ def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
         talk.talkers.append(new)
         assert new.call("count", "tea") == 3
         stack.container("hub").start()
-        eventually(lambda: new.call("send", "tea", "new 0"), 20, "it is connected again")
+        eventually(lambda: new.call("send", "tea", "new 0"), "it is connected again")
     assert stack.container(stack.server).attrs["State"]["Health"]["Status"] == "healthy"
 
 
 @pytest.mark.profiles("nginx")
 def test_rooms_of_several_processes_need_a_hub(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, APP="apps.rooms:handler", WORKERS="2")
-    outcome = stack.compose("up", "--build", "--wait")
+    outcome = stack.start("--wait")
     assert outcome.code != 0
     assert "error: WORKERS=2: the handler uses wss.rooms" in stack.logs("check")
 
@@ -148,7 +147,7 @@ def test_rooms_of_several_processes_need_a_hub(profile: str, new_stack: NewStack
 def test_rooms_of_several_replicas_need_a_hub(profile: str, new_stack: NewStack, ca_file: Path) -> None:
     stack = new_stack(profile, APP="apps.rooms:handler")
     stack.up()
-    outcome = stack.compose("up", "--wait", "--no-recreate", "--scale=backend=2")
+    outcome = stack.start("--wait", "--no-recreate", "--scale=backend=2")
     assert outcome.code != 0
     assert "error: 2 replicas: the handler uses wss.rooms" in stack.logs("backend")
     # The first one goes on.
@@ -158,7 +157,7 @@ def test_rooms_of_several_replicas_need_a_hub(profile: str, new_stack: NewStack,
 @pytest.mark.profiles("nginx")
 def test_the_hub_lets_nobody_in_without_its_password(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, APP="apps.rooms:handler", HUB="valkey://:wrong@hub")
-    outcome = stack.compose("up", "--build", "--wait")
+    outcome = stack.start("--wait")
     assert outcome.code != 0
     assert "error: HUB='valkey://…@hub': it refuses us" in stack.logs("backend")
     hub = stack.container("hub")
@@ -166,5 +165,5 @@ def test_the_hub_lets_nobody_in_without_its_password(profile: str, new_stack: Ne
     assert stack.run_in("hub", "id", "-u") == "10001\n"
     assert not hub.ports.get("6379/tcp")
     networks = list(hub.attrs["NetworkSettings"]["Networks"])
-    assert networks == [f"{stack.project}_hub"]
+    assert networks == [f"{stack.project}_inner"]
     assert stack.engine.networks.get(networks[0]).attrs["Internal"] is True

@@ -15,6 +15,7 @@ from docker.models.containers import Container
 from eventually import eventually
 from fixtures import Connect, NewStack
 from load import THREADS, Steady
+from promise import promise
 from stack import Stack
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
@@ -29,11 +30,21 @@ def _server(ws: websocket.WebSocket) -> str:
     return str(json.loads(data)["server"])
 
 
-@pytest.fixture
-def stack(profile: str, new_stack: NewStack) -> Stack:
-    stack = new_stack(profile, APP="apps.whoami:handler")
-    stack.up("--scale=backend=2")
+@pytest.fixture(scope="module")
+def replicas(profile: str, new_shared_stack: NewStack) -> Stack:
+    stack = new_shared_stack(profile, APP="apps.whoami:handler")
+    stack.build()
     return stack
+
+
+@pytest.fixture
+def stack(replicas: Stack) -> Stack:
+    """Two replicas that run; the one that the test before paused or killed is replaced."""
+    for container in replicas.containers("backend"):
+        if container.status != "running":
+            container.remove(force=True)
+    replicas.up("--scale=backend=2")
+    return replicas
 
 
 @pytest.fixture
@@ -42,7 +53,7 @@ def target(stack: Stack, ca_file: Path) -> Target:
 
 
 def _scale(stack: Stack, count: int) -> None:
-    outcome = stack.compose("up", "--wait", "--no-recreate", f"--scale=backend={count}")
+    outcome = stack.start("--wait", "--no-recreate", f"--scale=backend={count}")
     assert outcome.code == 0, outcome.output
 
 
@@ -55,7 +66,7 @@ def test_replicas_share_evenly(stack: Stack, target: Target) -> None:
             return _server(ws)
 
     context = target.context()
-    eventually(lambda: len({server(0) for _ in range(10)}) == 3, 10, "all three are found")
+    eventually(lambda: len({server(0) for _ in range(10)}) == 3, "all three are found")
     with ThreadPoolExecutor(4) as pool:
         servers = Counter(pool.map(server, range(900)))
     assert min(servers.values()) > 240, servers
@@ -86,15 +97,16 @@ def test_a_hung_replica_delays_but_fails_nobody(stack: Stack, target: Target, co
 
     def seconds(number: int) -> float:
         started = time.monotonic()
-        ws = connect(target, f"?number={number}", timeout=HUNG_AFTER[stack.profile] + 10)
+        ws = connect(target, f"?number={number}")
         ws.send("who are you?")
         assert json.loads(ws.recv())["path"] == f"/wss?number={number}"
         return time.monotonic() - started
 
-    with ThreadPoolExecutor(24) as pool:
+    hung_after = HUNG_AFTER[stack.profile]
+    with promise(hung_after + 5, "the hung replica is left"), ThreadPoolExecutor(24) as pool:
         delays = sorted(pool.map(seconds, range(24)))
-    assert delays[0] < 2  # the other replica serves at once
-    assert HUNG_AFTER[stack.profile] <= delays[-1] < HUNG_AFTER[stack.profile] + 5
+    assert delays[0] < hung_after  # the other replica serves at once
+    assert delays[-1] >= hung_after
 
 
 def test_no_replica_is_a_503_at_once_and_service_is_back_in_two_seconds(stack: Stack, target: Target) -> None:
@@ -102,22 +114,23 @@ def test_no_replica_is_a_503_at_once_and_service_is_back_in_two_seconds(stack: S
     for replica in replicas:
         replica.kill()
     for _ in range(20):
-        started = time.monotonic()
-        answer = ask(target, headers=UPGRADE)
+        with promise(2, "503"):
+            answer = ask(target, headers=UPGRADE)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        assert time.monotonic() - started < 2
     replicas[0].start()
-    eventually(lambda: _is_healthy(replicas[0]), 20, "the replica is ready")
-    ready = time.monotonic()
-    eventually(lambda: ask(target, headers=UPGRADE).status == 101, 5, "it is served again")
-    assert time.monotonic() - ready < 2
+    eventually(lambda: _is_healthy(replicas[0]), "the replica is ready")
+    with promise(2, "service is back"):
+        eventually(lambda: ask(target, headers=UPGRADE).status == 101, "it is served again")
 
 
 def test_a_redeploy_of_all_replicas_fails_nobody_but_with_503(stack: Stack, target: Target) -> None:
     with Steady(target, use=_server) as steady:
-        outcome = stack.compose("up", "--wait", "--force-recreate", "--no-deps", "--scale=backend=2", "backend")
+        outcome = stack.compose(
+            "up", "--no-build", "--wait", "--force-recreate", "--no-deps", "--scale=backend=2", "backend"
+        )
         assert outcome.code == 0, outcome.output
-        eventually(lambda: ask(target, headers=UPGRADE).status == 101, 2, "it is served again")
+        with promise(2, "service is back"):
+            eventually(lambda: ask(target, headers=UPGRADE).status == 101, "it is served again")
         before = len(steady.failures)
         steady.wait_for(steady.count + 50)
         assert len(steady.failures) - before <= THREADS, steady.failures  # those that were on their way

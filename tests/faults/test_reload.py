@@ -57,7 +57,7 @@ def test_the_reload_that_would_leave_no_room_is_refused(
     opened = [connect(target) for _ in range(10)]
     stack.run_in(profile, "reload")
     eventually(
-        lambda: "resuming normal operations" in stack.logs(profile).partition("graceful restart")[2], 10, "it reloads"
+        lambda: "resuming normal operations" in stack.logs(profile).partition("graceful restart")[2], "it reloads"
     )
     opened.append(connect(target))
 
@@ -67,6 +67,6 @@ def test_the_reload_that_would_leave_no_room_is_refused(
         assert isinstance(done.output, bytes)
         return done.output if done.exit_code else None
 
-    refused = eventually(refusal, 20, "a reload is refused")
+    refused = eventually(refusal, "a reload is refused")
     assert re.fullmatch(rb"not reloaded: \d+ processes still have websockets, .*\n", refused)
     assert all(map(_works, [*opened, connect(target)]))

@@ -1,6 +1,7 @@
 """A setting that cannot be served with stops the stack before anything starts, with one line that says why."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 from fixtures import NewStack
@@ -21,7 +22,7 @@ def test_a_bad_setting_stops_the_start(
     profile: str, new_stack: NewStack, settings: dict[str, str], complaint: str
 ) -> None:
     stack = new_stack(profile, **settings)
-    outcome = stack.compose("up", "--build")
+    outcome = stack.start()
     assert outcome.code != 0
     (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
     assert complaint in line
@@ -31,7 +32,7 @@ def test_a_bad_setting_stops_the_start(
 @pytest.mark.profiles("nginx")
 def test_a_certs_dir_that_is_not_there_is_named(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, CERTS_DIR="/no/such/directory")
-    outcome = stack.compose("up", "--build")
+    outcome = stack.start()
     assert outcome.code != 0
     assert "bind source path does not exist: /no/such/directory" in outcome.output
 
@@ -42,6 +43,8 @@ def test_two_profiles_at_once_exclude_each_other(profile: str, new_stack: NewSta
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     stack = new_stack(profile, HTTPS_PORT=f"127.0.0.1:{port}")
-    outcome = stack.compose("--profile", "apache", "up", "--build", "--wait")
+    for each in ("nginx", "apache"):
+        replace(stack, profile=each).build()
+    outcome = stack.compose("--profile", "apache", "up", "--no-build", "--wait")
     assert outcome.code != 0
     assert "port is already allocated" in outcome.output

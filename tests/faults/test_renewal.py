@@ -15,8 +15,10 @@ from eventually import eventually
 from fixtures import Connect, NewStack
 from load import Steady
 from pairs import write_pair
+from promise import promise
 
 CLIENTS = 500
+PAUSE = 1.0  # seconds between two messages of a client
 SOON = 5.0  # seconds from the file to what new clients get
 
 # How an operator replaces the pair; the last argument waits until the desk has looked.
@@ -47,6 +49,7 @@ class Talk:
             for ws, text in zip(self._opened, said, strict=True):
                 ws.send(text)
             self.sent += len(said)
+            self._end.wait(PAUSE)
             for ws, text in zip(self._opened, said, strict=True):
                 try:
                     if (heard := ws.recv()) != text:
@@ -121,7 +124,7 @@ def test_ten_renewals_lose_nothing(
 
         for _ in range(2):  # the first may have been under way
             before = last()
-            eventually(lambda: last() != before, SOON, "the desk looks")  # noqa: B023
+            eventually(lambda: last() != before, "the desk looks")  # noqa: B023
 
     opened = [connect(target) for _ in range(CLIENTS)]
     served = [_serial(target)]
@@ -131,9 +134,10 @@ def test_ten_renewals_lose_nothing(
             new.mkdir()
             write_pair(ca.issue_cert("localhost"), new)
             renew(new, directory, looked)
-            served.append(eventually(lambda: _another(target, served), SOON, "new clients get the new one"))
+            with promise(SOON, "the renewed certificate is served"):
+                served.append(eventually(lambda: _another(target, served), "new clients get the new one"))
             said = talk.sent
-            eventually(lambda: talk.wrong or talk.sent > said + CLIENTS, 10, "everybody goes on talking")  # noqa: B023
+            eventually(lambda: talk.wrong or talk.sent > said + CLIENTS, "everybody goes on talking")  # noqa: B023
     assert talk.wrong == []
     assert steady.failures == []
     assert len(set(served)) == len(WAYS) * 2 + 1
@@ -179,12 +183,12 @@ def test_a_bad_renewal_is_never_served(
         return str(container.attrs["State"]["Health"]["Status"])
 
     ca.issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "server.key")
-    eventually(lambda: health() == "unhealthy", 30, "the desk is unhealthy")
+    eventually(lambda: health() == "unhealthy", "the desk is unhealthy")
     (line,) = [line for line in stack.logs("certs").splitlines() if "is not the key of" in line]
     assert "Put the pair of one and the same issue there" in line
     assert "The pair before goes on serving" in line
     assert _serial(target) == served
 
     (tmp_path / "server.key").write_bytes(good)
-    eventually(lambda: health() == "healthy", 30, "the desk is healthy again")
+    eventually(lambda: health() == "healthy", "the desk is healthy again")
     assert _serial(target) == served

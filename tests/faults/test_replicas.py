@@ -73,7 +73,7 @@ def test_where_replicas_are_full_the_one_with_room_is_found(
     # Not the first one, whose turn it would be.
     leaves, server = opened[1]
     leaves.close()
-    eventually(lambda: '"event": "closed"' in stack.logs("backend"), 10, "its server has seen it")
+    eventually(lambda: '"event": "closed"' in stack.logs("backend"), "its server has seen it")
     assert _who(connect, target)[1] == server
 
 
@@ -95,7 +95,7 @@ def test_two_workers_share_the_port_and_a_dead_one_is_replaced(
     kept = [(ws, worker) for ws, worker in opened if worker != victim]
     assert [_answers(ws) for ws, _ in kept] == [worker for _, worker in kept]
 
-    eventually(lambda: len(re.findall(r"serving wss", stack.logs("direct"))) == 3, 10, "a third worker starts")
+    eventually(lambda: len(re.findall(r"serving wss", stack.logs("direct"))) == 3, "a third worker starts")
     after = {worker for _, worker in (_who(connect, target) for _ in range(CONNECTS))}
     assert len(after) == 2
     assert victim not in after

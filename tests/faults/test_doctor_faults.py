@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from diagnosis import examine, problem_of, warnings_of
-from eventually import eventually
+from eventually import LIMIT, eventually
+from fixtures import NewStack
 from stack import Stack
 from websockets.sync.server import ServerConnection, serve
 
@@ -44,7 +45,7 @@ class Faulty:
         file = self._directory / "server.conf"
         file.write_text(configuration)
         container = self._stack.start_beside(
-            f"{self._stack.project}-{self._stack.profile}",
+            self._stack.image(self._stack.profile),
             {"/server.conf": file, "/certs": self._certs},
             inner=True,
             command=command,
@@ -59,16 +60,24 @@ class Faulty:
                     return True
 
             try:
-                eventually(listens, 10, "it listens")
+                eventually(listens, "it listens")
             except AssertionError as error:
                 raise AssertionError(container.logs().decode()) from error
         else:
             # It has had its say, and is gone: what is left is the machine, on which nothing listens.
-            assert container.wait(timeout=10)["StatusCode"] != 0
+            assert container.wait(timeout=LIMIT)["StatusCode"] != 0
             address = self.host
         return examine(
             f"wss://{NAME}/wss", timeout=PATIENCE, resolve=((NAME, 443, address),), ca=self._ca_file, **options
         )
+
+
+@pytest.fixture(scope="module")
+def stack(profile: str, new_shared_stack: NewStack) -> Stack:
+    """For its networks, and its backend, which knows two names."""
+    stack = new_shared_stack(profile, DOMAIN=f"{NAME},localhost")
+    stack.up()
+    return stack
 
 
 @pytest.fixture

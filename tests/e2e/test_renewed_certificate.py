@@ -1,0 +1,33 @@
+"""Row 15 of the contract: a renewed certificate; tests/faults has ten renewals under load, and bad ones."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trustme
+from client import Target
+from eventually import eventually
+from fixtures import Connect
+from pairs import write_pair
+from stack import COVERED_BUT_FOREIGN, DOMAIN
+
+
+@pytest.mark.usefixtures("stack")
+def test_new_clients_get_the_renewed_certificate_and_open_websockets_stay(
+    target: Target, connect: Connect, ca: trustme.CA, certs: Path, tmp_path: Path
+) -> None:
+    before = serial(target)
+    ws = connect(target)
+    write_pair(ca.issue_cert(*DOMAIN, COVERED_BUT_FOREIGN, key_type=trustme.KeyType.RSA), tmp_path)
+    for name in ("server.pem", "server.key"):
+        (tmp_path / name).replace(certs / name)
+    eventually(lambda: serial(target) != before, "the renewed certificate is served")
+    ws.send("tom")
+    assert ws.recv() == "ok"
+
+
+def serial(target: Target) -> str:
+    with closing(target.open_tls()) as connection:
+        certificate = connection.getpeercert()
+    assert certificate
+    return str(certificate["serialNumber"])

@@ -1,0 +1,33 @@
+"""Row 14 of the contract, and readiness: how the stack starts and stops, as the engine and the clients see it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from client import Target
+from closing import GOING_AWAY, close_code
+from exits import Exits
+from fixtures import Connect
+from stack import Stack
+
+CLIENTS = 5
+
+
+def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
+    for container in stack.containers():
+        state = container.attrs["State"]
+        if "Health" in state:
+            assert state["Health"]["Status"] == "healthy"
+        else:
+            assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+
+
+@pytest.mark.stops_the_stack
+def test_a_stop_closes_every_client_with_1001_and_ends_with_0(stack: Stack, target: Target, connect: Connect) -> None:
+    running = [container for container in stack.containers() if container.status == "running"]
+    clients = [connect(target) for _ in range(CLIENTS)]
+    with Exits(stack) as exits, ThreadPoolExecutor(CLIENTS) as pool:
+        codes = [pool.submit(close_code, client) for client in clients]
+        outcome = stack.compose("stop")
+        assert outcome.code == 0, outcome.output
+        assert [code.result() for code in codes] == [GOING_AWAY] * CLIENTS
+        assert exits.failed(running) == {}

@@ -1,0 +1,57 @@
+"""Clones with a handler of one's own, and untouched ones in the profiles that tests/e2e leaves out."""
+
+import re
+from pathlib import Path
+
+import pytest
+from clone import assert_serves_with_a_certificate_of_its_own, copy_repository, reply_to_tom
+from eventually import eventually
+from fixtures import Connect, NewStack
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    copy_repository(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.profiles("apache", "direct")
+def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
+    profile: str, new_stack: NewStack, clone: Path, connect: Connect
+) -> None:
+    assert_serves_with_a_certificate_of_its_own(new_stack(profile, directory=clone, CERTS_DIR=""), connect)
+
+
+@pytest.mark.profiles("nginx")
+def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
+    profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
+) -> None:
+    # The very lines of the README.
+    (code,) = re.findall(r"```python\n(# backend/apps/shout.py\n.*?)```", (clone / "README.md").read_text(), re.DOTALL)
+    (clone / "backend" / "apps" / "shout.py").write_text(code)
+    stack = new_stack(profile, directory=clone, CERTS_DIR=str(certs), APP="apps.shout:handler")
+    stack.up()
+    assert reply_to_tom(connect, stack, ca_file) == "TOM"
+
+
+@pytest.mark.profiles("nginx")
+def test_a_mounted_handler_is_taken_anew_as_the_readme_says(
+    profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
+) -> None:
+    readme = (clone / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(# backend/apps/shout.py\n.*?)```", readme, re.DOTALL)
+    (mount,) = re.findall(r"```yaml\n(x-mine: .*?)```", readme, re.DOTALL)
+    override, handler = clone / "compose.override.yaml", clone / "handlers" / "shout.py"
+    override.write_text(mount)
+    handler.parent.mkdir()
+    handler.write_text(code)
+    files = (clone / "compose.yaml", override)
+    stack = new_stack(profile, directory=clone, files=files, CERTS_DIR=str(certs), APP="handlers.shout:handler")
+    stack.up()
+    assert reply_to_tom(connect, stack, ca_file) == "TOM"
+    # As editors do: another file in its place.
+    changed = handler.with_suffix(".new")
+    changed.write_text(code.replace("upper", "title"))
+    changed.rename(handler)
+    assert stack.compose("kill", "--signal=HUP", "backend").code == 0
+    eventually(lambda: reply_to_tom(connect, stack, ca_file) == "Tom", "the new worker answers")

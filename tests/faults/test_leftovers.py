@@ -1,0 +1,56 @@
+"""A run that is ended, in whatever way, leaves nothing on the machine but what the next run uses again."""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+from eventually import LIMIT, eventually
+from stack import REPOSITORY
+
+
+@pytest.fixture
+def run_name() -> str:
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
+def running(run_name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of the suite with a stack of its own, in a session of its own."""
+    command = [sys.executable, "-m", "pytest", "--numprocesses=2", "tests/e2e/test_connect.py", "-k", "nginx"]
+    environment = {**os.environ, "E2E_RUN": run_name}
+    for name in [name for name in environment if name.startswith("PYTEST_")]:
+        del environment[name]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_nothing_behind(
+    engine: docker.DockerClient, run_name: str, running: subprocess.Popen[bytes], number: signal.Signals
+) -> None:
+    prefix = f"wss-e2e-{run_name}"
+    eventually(lambda: engine.containers.list(all=True, filters={"name": prefix}), "it starts a stack")
+    running.send_signal(number)
+    running.wait(LIMIT)
+    eventually(lambda: not _left(engine, prefix), "nothing of it is left")
+
+
+def _left(engine: docker.DockerClient, prefix: str) -> list[str]:
+    """Return the names of what the run has made."""
+    named: dict[str, Any] = {"name": prefix}
+    images = [tag for image in engine.images.list() for tag in image.tags if re.match(prefix, tag)]
+    containers = engine.containers.list(all=True, ignore_removed=True, filters=named)
+    networks, volumes = engine.networks.list(filters=named), engine.volumes.list(filters=named)
+    return [*images, *(str(each.id) for each in (*containers, *networks, *volumes))]

@@ -1,0 +1,34 @@
+"""How a client sees the end of its websocket."""
+
+import json
+from contextlib import suppress
+
+import websocket
+from websocket import ABNF
+
+GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+
+
+def close_code(ws: websocket.WebSocket) -> int:
+    """Wait for the close frame, answer it; return its code."""
+    opcode, frame = ws.recv_data_frame(control_frame=True)
+    assert opcode == ABNF.OPCODE_CLOSE
+    return int.from_bytes(frame.data[:2], "big")
+
+
+def talk_until_closed(ws: websocket.WebSocket) -> int:
+    """Send and receive messages until a close frame comes; return its code."""
+    while True:
+        with suppress(OSError):  # the frame that says why is still there to be read
+            ws.send("tom")
+        opcode, frame = ws.recv_data_frame(control_frame=True)
+        if opcode == ABNF.OPCODE_CLOSE:
+            return int.from_bytes(frame.data[:2], "big")
+
+
+def server_and_process(ws: websocket.WebSocket) -> tuple[str, int]:
+    """Return the host name of the container that serves this websocket, and its process, as whoami reports them."""
+    ws.send("who are you?")
+    seen = json.loads(ws.recv())
+    return seen["server"], seen["process"]
