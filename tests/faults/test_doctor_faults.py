@@ -17,7 +17,6 @@ from websockets.sync.server import ServerConnection, serve
 from doctor.finding import Finding
 
 NAME = "wss.example"
-PATIENCE = 3.0  # seconds
 
 
 class Faulty:
@@ -67,9 +66,7 @@ class Faulty:
             # It has had its say, and is gone: what is left is the machine, on which nothing listens.
             assert container.wait(timeout=LIMIT)["StatusCode"] != 0
             address = self.host
-        return examine(
-            f"wss://{NAME}/wss", timeout=PATIENCE, resolve=((NAME, 443, address),), ca=self._ca_file, **options
-        )
+        return examine(f"wss://{NAME}/wss", timeout=LIMIT, resolve=((NAME, 443, address),), ca=self._ca_file, **options)
 
 
 @pytest.fixture(scope="module")

@@ -53,14 +53,14 @@ def test_a_second_signal_stops_at_once(start: Start, connect: Connect, tmp_path:
 
 
 def test_the_closes_of_a_stop_are_spread(start: Start, connect: Connect) -> None:
-    server = start(STOP_SPREAD="0.5")
+    server = start(STOP_SPREAD="2")
     clients = [connect(server) for _ in range(11)]
     server.process.terminate()
     times = []
     for ws in clients:
         ws.recv_data_frame(control_frame=True)
         times.append(time.monotonic())
-    assert times[-1] - times[0] > 0.4
+    assert times[-1] - times[0] > 1  # this process may be late for the first one
 
 
 def test_a_full_worker_refuses_and_goes_on(start: Start, connect: Connect) -> None:
