@@ -42,15 +42,16 @@ def test_weak_suites_are_refused(target: Target, suites: tuple[int, ...]) -> Non
     assert (record[0], record[-1]) == (ALERT, HANDSHAKE_FAILURE)
 
 
-# In a container, because the machine's own OpenSSL may be too old for X25519MLKEM768.
-_HANDSHAKE = """
+# In a container, because the machine's own OpenSSL may be too old for X25519MLKEM768. Each client connects twice, the
+# second time with the session of the first.
+_CLIENT = """
 import json, socket, ssl, sys
 port, maximum = sys.argv[1:]
 context = ssl.create_default_context(cafile="/ca.pem")
 context.maximum_version = ssl.TLSVersion[maximum]
 
 def connect(session=None):
-    with socket.create_connection(("wss.example", int(port)), timeout=10) as tcp:
+    with socket.create_connection(("wss.example", int(port)), timeout=60) as tcp:
         with context.wrap_socket(tcp, server_hostname="wss.example", session=session) as tls:
             tls.sendall(b"GET /nowhere HTTP/1.1\\r\\nHost: wss.example\\r\\nConnection: close\\r\\n\\r\\n")
             while tls.recv(4096):  # a ticket of TLS 1.3 comes with the answer
@@ -60,35 +61,46 @@ def connect(session=None):
 session, first = connect()
 print(json.dumps([first, connect(session)[1]]))
 """
+_OPENSSL_CNF = "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = only\n[only]\nGroups = {}\n"
+# The highest version, and the only groups, of each client.
+CLIENTS = {
+    "X25519MLKEM768": ("TLSv1_3", "X25519MLKEM768"),
+    "X25519": ("TLSv1_3", "X25519"),
+    "P-256": ("TLSv1_3", "P-256"),
+    "TLS 1.2": ("TLSv1_2", "X25519:P-256"),
+    "TLS 1.3": ("TLSv1_3", "X25519:P-256"),
+}
+
+Handshakes = dict[str, list[list[Any]]]
 
 
-def _shake_hands(
-    stack: Stack, ca_file: Path, directory: Path, maximum: str = "TLSv1_3", groups: str = "X25519:P-256"
-) -> list[list[Any]]:
-    """Connect twice, the second time with the session of the first; return version, suite and "resumed" of both."""
-    config = directory / "openssl.cnf"
-    config.write_text(
-        f"openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = only\n[only]\nGroups = {groups}\n"
-    )
-    files = {"/ca.pem": ca_file, "/openssl.cnf": config}
-    port = str(INNER_PORT[stack.profile])
-    output = stack.run_client(_HANDSHAKE, port, maximum, files=files, environment={"OPENSSL_CONF": "/openssl.cnf"})
-    both: list[list[Any]] = json.loads(output)
-    return both
+@pytest.fixture(scope="module")
+def handshakes(stack: Stack, ca_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Handshakes:
+    """Version, suite and "resumed" of both connections of each client, all from one container."""
+    directory = tmp_path_factory.mktemp("openssl")
+    (directory / "client.py").write_text(_CLIENT)
+    script = ""
+    for number, (maximum, groups) in enumerate(CLIENTS.values()):
+        (directory / f"{number}.cnf").write_text(_OPENSSL_CNF.format(groups))
+        script += f"OPENSSL_CONF=/client/{number}.cnf python /client/client.py {INNER_PORT[stack.profile]} {maximum}\n"
+    directory.chmod(0o755)
+    files = {"/ca.pem": ca_file, "/client": directory}
+    output = stack.run_beside(stack.image("backend"), ["bash", "-euc", script], files)
+    return dict(zip(CLIENTS, map(json.loads, output.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize("group", ["X25519MLKEM768", "X25519", "P-256"])
-def test_a_client_with_nothing_but_one_group_is_served(stack: Stack, ca_file: Path, tmp_path: Path, group: str) -> None:
-    assert _shake_hands(stack, ca_file, tmp_path, groups=group)[0][0] == "TLSv1.3"
+def test_a_client_with_nothing_but_one_group_is_served(handshakes: Handshakes, group: str) -> None:
+    assert handshakes[group][0][0] == "TLSv1.3"
 
 
-def test_a_client_without_tls_1_3_gets_forward_secrecy_and_aead(stack: Stack, ca_file: Path, tmp_path: Path) -> None:
-    version, suite, _ = _shake_hands(stack, ca_file, tmp_path, maximum="TLSv1_2")[0]
+def test_a_client_without_tls_1_3_gets_forward_secrecy_and_aead(handshakes: Handshakes) -> None:
+    version, suite, _ = handshakes["TLS 1.2"][0]
     assert version == "TLSv1.2"
     assert suite.startswith("ECDHE-")
     assert suite.endswith(("GCM-SHA256", "GCM-SHA384", "CHACHA20-POLY1305"))
 
 
-@pytest.mark.parametrize("maximum", ["TLSv1_2", "TLSv1_3"])
-def test_a_client_that_comes_back_resumes(stack: Stack, ca_file: Path, tmp_path: Path, maximum: str) -> None:
-    assert [resumed for _, _, resumed in _shake_hands(stack, ca_file, tmp_path, maximum)] == [False, True]
+@pytest.mark.parametrize("version", ["TLS 1.2", "TLS 1.3"])
+def test_a_client_that_comes_back_resumes(handshakes: Handshakes, version: str) -> None:
+    assert [resumed for _, _, resumed in handshakes[version]] == [False, True]

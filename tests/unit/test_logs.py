@@ -93,8 +93,8 @@ def test_the_request_id_of_who_is_no_proxy_is_not_used(share: Start) -> None:
 
 
 @pytest.mark.parametrize("path", ['/"', "/%0a", "/\u2028", "/\\"])
-def test_nothing_that_a_client_sends_breaks_a_line(start: Start, path: str) -> None:
-    server = start(**TRUSTED)
+def test_nothing_that_a_client_sends_breaks_a_line(share: Start, path: str) -> None:
+    server = share(**TRUSTED, LOG_FORMAT="json")  # of these tests alone
     Client(server, f'{path}\t"').leave()
     assert json.loads(server.wait_for('(.*"event": "closed".*)'))["code"] == 1006
 

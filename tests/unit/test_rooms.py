@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import websocket
 from server import TIMEOUT, Connect, Server, Start, failed_start
+from wss.settings import SettingError, read_settings
 
 PROBE = Path(__file__).parents[1] / "harness" / "probe"
 ROOMS = {"APP": "puppet:handler", "PYTHONPATH": str(PROBE)}
@@ -157,8 +158,9 @@ def test_several_processes_need_a_hub() -> None:
 
 @pytest.mark.parametrize("url", ["hub", "redis://hub", "valkey://", "valkey://hub:99999", "valkey://hub/1/2"])
 def test_a_hub_is_named_by_its_url(url: str) -> None:
-    said = failed_start(HUB=url, **ROOMS)
-    assert said.startswith(f"error: HUB={url!r}: not the address of a Valkey. Give valkey://host")
+    with pytest.raises(SettingError) as refusal:
+        read_settings({"HUB": url})
+    assert str(refusal.value).startswith(f"HUB={url!r}: not the address of a Valkey. Give valkey://host")
 
 
 def test_a_password_is_not_shown() -> None:
