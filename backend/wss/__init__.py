@@ -6,10 +6,10 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its S
 
 from picows.websockets import ConnectionClosed
 
-from wss.client import client_address, client_certificate, peer_address
-from wss.client_certificate import ClientCertificate
-from wss.connection import Connection, broadcast
-from wss.tls import tls_session
+from wss.connection.client import client_address, client_certificate, peer_address
+from wss.connection.connection import Connection, broadcast
+from wss.handshake.client_certificate import ClientCertificate
+from wss.net.tls import tls_session
 
 __all__ = [
     "ClientCertificate",

@@ -7,11 +7,11 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 
-from wss import metrics
-from wss.app import load_handler, rooms_in_use
-from wss.logs import start_logging
-from wss.parent import Parent, run_directory
-from wss.settings import SettingError, Settings, read_settings
+from wss.config.settings import SettingError, Settings, read_settings
+from wss.observability import metrics
+from wss.observability.logs import start_logging
+from wss.process.app_loader import load_handler, rooms_in_use
+from wss.process.supervisor import Parent, run_directory
 
 _ALONE = (
     "the handler uses wss.rooms, and clients of different processes would not reach each other."
@@ -34,7 +34,7 @@ def check() -> Settings:
 async def _check_rooms(settings: Settings) -> None:
     """Raise SettingError where clients of the same room would not reach each other."""
     if settings.hub:
-        from wss.hub import reach  # its client is as large as all of ours
+        from wss.rooms.hub import reach  # its client is as large as all of ours
 
         await reach(settings)
     elif settings.replicas:

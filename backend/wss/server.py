@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, cast
 import picows
 from picows.websockets import ConnectionClosed, Request, Response
 
-from wss.address import AddressLimits, believed_address, is_trusted
-from wss.app import Handler
-from wss.certificate import Certificate
-from wss.client import peer_address
-from wss.client_certificate import ClientCertificate, told, verified
-from wss.connection import Connection
-from wss.gate import Limits, arrival
-from wss.handshake import Handshake, Refusal, refusal
-from wss.keepalive import Keepalive
-from wss.listener import Listener
-from wss.metrics import Metrics
-from wss.sending import Turn
-from wss.settings import Settings
-from wss.status import tell_all
+from wss.config.settings import Settings
+from wss.connection.client import peer_address
+from wss.connection.connection import Connection, Handler
+from wss.connection.keepalive import Keepalive
+from wss.connection.sending import Turn
+from wss.handshake.client_certificate import ClientCertificate, told, verified
+from wss.handshake.forwarded import believed_address, is_trusted
+from wss.handshake.policy import Handshake, Refusal, refusal
+from wss.handshake.rate_limits import AddressLimits
+from wss.handshake.request_head import Limits, arrival
+from wss.net.certificate import Certificate
+from wss.net.listener import Listener
+from wss.observability.metrics import Metrics
+from wss.observability.status import tell_all
 
 if TYPE_CHECKING:  # where no handler needs it, it is not loaded
     from wss.rooms import Rooms

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import websocket
 from server import TIMEOUT, Start
-from wss.address import AddressLimits, readable
+from wss.handshake.forwarded import readable
+from wss.handshake.rate_limits import AddressLimits
 
 
 @pytest.mark.parametrize(

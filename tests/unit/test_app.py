@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from wss.app import load_handler
-from wss.settings import SettingError
+from wss.config.settings import SettingError
+from wss.process.app_loader import load_handler
 
 
 def test_the_examples_are_found() -> None:

@@ -7,8 +7,8 @@ from data_frames import Data, split
 from hypothesis import given
 from hypothesis import strategies as st
 from picows import WSCloseCode, WSProtocolError
-from wss.assembler import Assembler, Fragment
-from wss.frames import BINARY, CONTINUATION, TEXT
+from wss.protocol.assembler import Assembler, Fragment
+from wss.protocol.frames import BINARY, CONTINUATION, TEXT
 
 MAX_MESSAGE, MAX_FRAGMENTS = 1000, 10
 

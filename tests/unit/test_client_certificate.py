@@ -2,7 +2,7 @@
 
 import pytest
 from multidict import CIMultiDict
-from wss.client_certificate import ClientCertificate, told, verified
+from wss.handshake.client_certificate import ClientCertificate, told, verified
 
 
 @pytest.mark.parametrize(

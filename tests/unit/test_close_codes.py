@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wss.control import CUT, MOST, NO_CODE, how_it_ended, may_be_sent, payload_of
+from wss.protocol.close import CUT, MOST, NO_CODE, how_it_ended, may_be_sent, payload_of
 
 # The registry that section 7.4.2 founded; of the others up to 2999, none may be sent.
 REGISTERED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}

@@ -9,8 +9,8 @@ from data_frames import Data, split
 from hypothesis import given
 from hypothesis import strategies as st
 from picows import WSCloseCode, WSProtocolError
-from wss.deflate import MOST_AT_ONCE, Deflate, answer_to
-from wss.frames import BINARY, CONTINUATION
+from wss.protocol.deflate import MOST_AT_ONCE, Deflate, answer_to
+from wss.protocol.frames import BINARY, CONTINUATION
 
 LARGEST = 1000
 TAIL = b"\0\0\xff\xff"

@@ -155,7 +155,7 @@ def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str)
 )
 def test_numbers_are_no_message(run: Run, call: str) -> None:
     client = run(
-        "from wss.frames import Message",
+        "from wss.protocol.frames import Message",
         "try:",
         f"    await connection.{call}",
         "except TypeError as error:",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 from picows.websockets import Request, Response
-from wss.handshake import Handshake
-from wss.settings import read_settings
+from wss.config.settings import read_settings
+from wss.handshake.policy import Handshake
 
 GOOD = (
     ("Host", "localhost:8282"),

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from picows.websockets import Request
-from wss.address import readable
-from wss.handshake import Handshake
-from wss.settings import SettingError, read_settings
-from wss.tls import server_name
+from wss.config.settings import SettingError, read_settings
+from wss.handshake.forwarded import readable
+from wss.handshake.policy import Handshake
+from wss.net.client_hello import server_name
 
 SETTINGS = (
     *(

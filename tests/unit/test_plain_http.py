@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from wss.plain_http import respond
-from wss.settings import read_settings
+from wss.acme_http import respond
+from wss.config.settings import read_settings
 
 
 def ask(target: str, host: str, challenges: Path, **settings: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import websocket
 from server import TIMEOUT, Connect, Server, Start, failed_start
-from wss.settings import SettingError, read_settings
+from wss.config.settings import SettingError, read_settings
 
 PROBE = Path(__file__).parents[1] / "harness" / "probe"
 ROOMS = {"APP": "puppet:handler", "PYTHONPATH": str(PROBE)}

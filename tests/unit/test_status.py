@@ -1,4 +1,4 @@
-"""`python -m wss.status`: tables of workers and connections, from a running server."""
+"""`status`: tables of workers and connections, from a running server."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from server import BACKEND, TIMEOUT, Connect, Start
 
 def status(directory: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "wss.status"],
+        [sys.executable, "-m", "wss.observability.status"],
         cwd=BACKEND,
         env={**os.environ, "RUN_DIR": str(directory)},
         capture_output=True,

@@ -8,9 +8,9 @@ from typing import Any
 
 from picows import WSCloseCode
 
-from wss.frames import BINARY, COMPRESSED, CONTINUATION, FIN, HEADS, SMALL, TEXT, Message, encoded, head
-from wss.receiving import Receiving
-from wss.settings import Settings
+from wss.config.settings import Settings
+from wss.connection.receiving import Receiving
+from wss.protocol.frames import BINARY, COMPRESSED, CONTINUATION, FIN, HEADS, SMALL, TEXT, Message, encoded, head
 
 log = logging.getLogger("wss.connection")
 

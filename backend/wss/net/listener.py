@@ -17,10 +17,19 @@ from typing import Any
 
 import aiofastnet
 
-from wss.address import readable
-from wss.certificate import Certificate
-from wss.gate import LINGER, NOT_SERVED_HERE, TLS_HANDSHAKE, Arrival, Gate, Limits, ProtocolFactory, answer
-from wss.tls import refusal, server_name
+from wss.handshake.forwarded import readable
+from wss.handshake.request_head import (
+    LINGER,
+    NOT_SERVED_HERE,
+    TLS_HANDSHAKE,
+    Arrival,
+    Gate,
+    Limits,
+    ProtocolFactory,
+    answer,
+)
+from wss.net.certificate import Certificate
+from wss.net.client_hello import refusal, server_name
 
 log = logging.getLogger("wss.listener")
 

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from wss.gate import NOT_SERVED_HERE, Limits, answer
-from wss.handshake import hostname
-from wss.listener import Listener, listening_socket
-from wss.settings import Settings
+from wss.config.settings import Settings
+from wss.handshake.policy import hostname
+from wss.handshake.request_head import NOT_SERVED_HERE, Limits, answer
+from wss.net.listener import Listener, listening_socket
 
 PORT = 80
 _END = b"\r\n\r\n"

@@ -1,6 +1,6 @@
 """One process that serves: accepts on the socket that the parent gave, opens connections, drains when told to stop.
 
-The parent starts it as `python -m wss.worker`; the settings come by the environment, as the parent's did.
+The parent starts it as `python -m wss.process.worker`; the settings come by the environment, as the parent's did.
 SIGTERM and SIGINT stop it with close code 1001, SIGHUP with 1012: another worker serves already.
 """
 
@@ -17,14 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wss import metrics, plain_http, status
-from wss.app import load_handler, rooms_in_use
-from wss.certificate import Certificate, follow_expiry
-from wss.logs import start_logging
-from wss.loop import ListeningLoop
-from wss.metrics import Metrics
+from wss import acme_http as plain_http
+from wss.config.settings import SettingError, Settings, read_settings
+from wss.net.certificate import Certificate, follow_expiry
+from wss.net.loop import ListeningLoop
+from wss.observability import metrics, status
+from wss.observability.logs import start_logging
+from wss.observability.metrics import Metrics
+from wss.process.app_loader import load_handler, rooms_in_use
 from wss.server import PROXY_LEAVES, SERVICE_RESTART, WebSocketServer
-from wss.settings import SettingError, Settings, read_settings
 
 if TYPE_CHECKING:
     from wss.rooms import Rooms
@@ -85,7 +86,7 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
 
 async def _open_hub(rooms: "Rooms", settings: Settings, counts: Metrics) -> asyncio.Task[None]:
     """Return the task that keeps up the connection. Where the hub is away, the clients of this worker are served."""
-    from wss.hub import TIMEOUT, Hub  # the hub's client is as large as all of ours
+    from wss.rooms.hub import TIMEOUT, Hub  # the hub's client is as large as all of ours
 
     hub = Hub(settings, counts, rooms.receive)
     rooms.open(hub)

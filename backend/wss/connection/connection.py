@@ -16,14 +16,14 @@ from typing import Any
 from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
 
-from wss.address import AddressLimits
-from wss.client_certificate import ClientCertificate
-from wss.control import CUT, NO_CODE, PING, PONG, how_it_ended, may_be_sent, payload_of
-from wss.deflate import Deflate
-from wss.frames import Message
-from wss.metrics import SAMPLED_ONE_IN, Metrics
-from wss.sending import Sending, Turn
-from wss.settings import Settings
+from wss.config.settings import Settings
+from wss.connection.sending import Sending, Turn
+from wss.handshake.client_certificate import ClientCertificate
+from wss.handshake.rate_limits import AddressLimits
+from wss.observability.metrics import SAMPLED_ONE_IN, Metrics
+from wss.protocol.close import CUT, NO_CODE, PING, PONG, how_it_ended, may_be_sent, payload_of
+from wss.protocol.deflate import Deflate
+from wss.protocol.frames import Message
 
 log = logging.getLogger("wss.connection")
 
@@ -277,6 +277,10 @@ class Connection(Sending):
         if closing is None:
             return "" if self.closed else None
         return (closing.recv or closing.sent).reason or ""
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+"""What a user writes: ``async def handler(connection)``."""
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:

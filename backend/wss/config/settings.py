@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeVar
 
-from wss import values
+from wss.config import parsers as values
 
 Parsed = TypeVar("Parsed")
 

@@ -10,7 +10,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-from wss.settings import Settings
+from wss.config.settings import Settings
 
 
 def start_logging(settings: Settings) -> None:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from picows import WSCloseCode, WSProtocolError
 
-from wss.deflate import Deflate
-from wss.frames import CONTINUATION, TEXT, Frame
+from wss.protocol.deflate import Deflate
+from wss.protocol.frames import CONTINUATION, TEXT, Frame
 
 _UTF_8 = codecs.getincrementaldecoder("utf-8")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import uvloop
 
-from wss.listener import Listener
+from wss.net.listener import Listener
 
 
 class ListeningLoop(uvloop.Loop):

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from wss import metrics, status
-from wss.listener import listening_socket
-from wss.settings import SettingError, Settings
+from wss.config.settings import SettingError, Settings
+from wss.net.listener import listening_socket
+from wss.observability import metrics, status
 
 log = logging.getLogger("wss.parent")
 
@@ -169,7 +169,7 @@ class Parent:
         try:
             worker = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "wss.worker"),
+                *("-m", "wss.process.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 env=environment,
                 pass_fds=[tell, sock.fileno()],

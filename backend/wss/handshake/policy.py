@@ -15,11 +15,11 @@ from urllib.parse import urlsplit, urlunsplit
 from multidict import CIMultiDict
 from picows.websockets import Request, Response
 
-from wss import deflate
-from wss.address import remove_claims
-from wss.gate import NOT_SERVED_HERE
-from wss.page import Page
-from wss.settings import Settings
+from wss.config.settings import Settings
+from wss.handshake.forwarded import remove_claims
+from wss.handshake.page import Page
+from wss.handshake.request_head import NOT_SERVED_HERE
+from wss.protocol import deflate
 
 HEALTH_PATH = "/healthz"
 # For a proxy that looks for a replica with room: one that is full is healthy, but not ready for more.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from picows import WSCloseCode, WSProtocolError
 
-from wss.frames import CONTINUATION, Frame
+from wss.protocol.frames import CONTINUATION, Frame
 
 NAME = "permessage-deflate"
 # What a client may inflate at once, before its handler gets to see anything: so many of the largest messages.

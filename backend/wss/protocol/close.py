@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wss.frames import encoded
+from wss.protocol.frames import encoded
 
 PING, PONG = 0x9, 0xA  # RFC 6455 section 5.2
 MOST = 125  # bytes

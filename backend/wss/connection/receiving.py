@@ -13,11 +13,11 @@ from typing import Any
 from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 
-from wss.assembler import Assembler, Fragment
-from wss.deflate import Deflate
-from wss.frames import BINARY, TEXT
-from wss.metrics import SAMPLED_ONE_IN, Metrics, Traffic
-from wss.settings import Settings
+from wss.config.settings import Settings
+from wss.observability.metrics import SAMPLED_ONE_IN, Metrics, Traffic
+from wss.protocol.assembler import Assembler, Fragment
+from wss.protocol.deflate import Deflate
+from wss.protocol.frames import BINARY, TEXT
 
 # Messages, or fragments of one, that may wait for the handler; then nothing more is read from the client.
 MOST_WAITING = 16

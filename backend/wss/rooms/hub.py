@@ -17,8 +17,8 @@ from valkey.asyncio import Valkey
 from valkey.asyncio.client import PubSub
 from valkey.exceptions import AuthenticationError, ResponseError, ValkeyError
 
-from wss.metrics import Metrics
-from wss.settings import SettingError, Settings, without_password
+from wss.config.settings import SettingError, Settings, without_password
+from wss.observability.metrics import Metrics
 
 log = logging.getLogger("wss.hub")
 

@@ -4,17 +4,14 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from wss.connection import Connection
-from wss.settings import SettingError
+from wss.config.settings import SettingError
+from wss.connection.connection import Handler
 
 if TYPE_CHECKING:
     from wss.rooms import Rooms
-
-Handler = Callable[[Connection], Awaitable[None]]
 
 
 def load_handler(app: str) -> Handler:

@@ -1,8 +1,8 @@
-"""What a handler may ask about the client of a connection; of its TLS, see wss.tls."""
+"""What a handler may ask about the client of a connection; of its TLS, see wss.net.tls."""
 
-from wss.address import readable
-from wss.client_certificate import ClientCertificate
-from wss.connection import Connection
+from wss.connection.connection import Connection
+from wss.handshake.client_certificate import ClientCertificate
+from wss.handshake.forwarded import readable
 
 
 def peer_address(connection: Connection) -> str:

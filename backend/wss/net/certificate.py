@@ -8,9 +8,9 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
-from wss.metrics import Metrics
-from wss.settings import Settings
-from wss.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
+from wss.config.settings import Settings
+from wss.net.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
+from wss.observability.metrics import Metrics
 
 log = logging.getLogger("wss.certificate")
 

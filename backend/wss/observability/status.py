@@ -1,4 +1,4 @@
-"""`python -m wss.status`: the workers of this container, and their open connections, as tables.
+"""`python -m wss.observability.status`: the workers of this container, and their open connections, as tables.
 
 Each worker has a socket in RUN_DIR, where it answers `describe` with what it is doing, as JSON; and the workers tell
 each other there what concerns all of them.
@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from wss.metrics import Traffic
-from wss.settings import SettingError, read_settings
+from wss.config.settings import SettingError, read_settings
+from wss.observability.metrics import Traffic
 
 TIMEOUT = 2.0  # seconds that a worker has to answer
 DESCRIBE = "describe"

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from itertools import count as count_up
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wss.connection import Connection
-from wss.frames import TEXT, Message
-from wss.question import Question
+from wss.connection.connection import Connection
+from wss.protocol.frames import TEXT, Message
+from wss.rooms.survey import Question
 
 if TYPE_CHECKING:  # what needs no hub does not load its client
-    from wss.hub import Hub
+    from wss.rooms.hub import Hub
 
 log = logging.getLogger("wss.rooms")
 

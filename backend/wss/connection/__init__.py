@@ -1,0 +1,1 @@
+"""An open websocket: receiving, sending, keepalive, and the facts about its client."""

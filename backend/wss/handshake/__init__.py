@@ -1,0 +1,1 @@
+"""From the bytes of a request to a decision: its head, the policy, who the client is, the responses."""

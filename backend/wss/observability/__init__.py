@@ -1,0 +1,1 @@
+"""What an operator sees: metrics, log lines, and what the workers report of themselves."""

@@ -1,0 +1,1 @@
+"""Processes: the supervisor, its workers, and how a worker finds its handler."""
