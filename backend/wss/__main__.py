@@ -11,7 +11,7 @@ from wss.config.settings import SettingError, Settings, read_settings
 from wss.observability import metrics
 from wss.observability.logs import start_logging
 from wss.process.app_loader import load_handler, rooms_in_use
-from wss.process.supervisor import Parent, run_directory
+from wss.process.supervisor import Supervisor, run_directory
 
 _ALONE = (
     "the handler uses wss.rooms, and clients of different processes would not reach each other."
@@ -54,7 +54,7 @@ async def _serve(settings: Settings) -> int:
         except OSError as error:
             sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what listens there, or set METRICS_PORT")
         try:
-            parent = Parent(replace(settings, run_dir=run_dir, metrics_port=watched.server_port))
+            parent = Supervisor(replace(settings, run_dir=run_dir, metrics_port=watched.server_port))
         except OSError as error:
             sys.exit(f"error: port {settings.port}: {error}. Stop what listens there, or set PORT")
         return await parent.run()

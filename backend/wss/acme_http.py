@@ -9,7 +9,7 @@ from typing import Any
 
 from wss.config.settings import Settings
 from wss.handshake.policy import hostname
-from wss.handshake.request_head import NOT_SERVED_HERE, Limits, answer
+from wss.handshake.request_head import NOT_SERVED_HERE, AcceptedConnection, Limits, answer
 from wss.net.listener import Listener, listening_socket
 
 PORT = 80
@@ -25,11 +25,11 @@ _REQUEST = re.compile(
 def listen(settings: Settings, challenges: Path) -> Listener:
     """Answer on port 80 from now on, with the files below `challenges` and redirects."""
 
-    def factory() -> asyncio.BaseProtocol:
+    def factory(_: AcceptedConnection) -> asyncio.BufferedProtocol:
         return _Answering(lambda head: respond(head, settings, challenges), settings.max_header)
 
     return Listener(
-        factory,  # type: ignore[arg-type]
+        factory,
         sock=listening_socket(PORT),
         certificate=None,
         domain=settings.domain,
@@ -64,7 +64,7 @@ def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> b
 
 
 class _Answering(asyncio.BufferedProtocol):
-    """Behind the Gate, which has read a whole head: answers it, and closes."""
+    """Behind the RequestHeadReader, which has read a whole head: answers it, and closes."""
 
     def __init__(self, response: Callable[[bytes], bytes], longest: int) -> None:
         self._response = response

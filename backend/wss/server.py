@@ -5,26 +5,28 @@ import logging
 import socket
 import time
 from collections.abc import Coroutine
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import picows
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 from picows.websockets import ConnectionClosed, Request, Response
 
 from wss.config.settings import Settings
 from wss.connection.client import peer_address
 from wss.connection.connection import Connection, Handler
 from wss.connection.keepalive import Keepalive
-from wss.connection.sending import Turn
-from wss.handshake.client_certificate import ClientCertificate, told, verified
-from wss.handshake.forwarded import believed_address, is_trusted
+from wss.connection.sending import FlushScheduler
+from wss.handshake.client_certificate import ClientCertificate, from_headers, from_peercert
+from wss.handshake.forwarded import forwarded_client, is_trusted
 from wss.handshake.policy import Handshake, Refusal, refusal
 from wss.handshake.rate_limits import AddressLimits
-from wss.handshake.request_head import Limits, arrival
+from wss.handshake.request_head import AcceptedConnection, Limits
 from wss.net.certificate import Certificate
 from wss.net.listener import Listener
 from wss.observability.metrics import Metrics
-from wss.observability.status import tell_all
+from wss.observability.status import broadcast_command
 
 if TYPE_CHECKING:  # where no handler needs it, it is not loaded
     from wss.rooms import Rooms
@@ -39,15 +41,15 @@ _LONGEST_HEAD = 16 * 1024 - 1
 # Bytes that each connection has for what it receives, to begin with; picows doubles them whenever they are too few.
 _READ_BUFFER = 2048
 # What a proxy asks for that is about to end, as it cannot send close frames itself; and what workers tell each other.
-LEAVING_PATH = "/leaving"
-PROXY_LEAVES = "proxy-leaves"
+PROXY_DRAINING_PATH = "/internal/proxy-draining"
+PROXY_DRAINING = "proxy-leaves"
 SERVICE_RESTART = (1012, "server is restarting")
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 
 
 class WebSocketServer:
-    """One handler on one listening socket; runs in a ListeningLoop."""
+    """One handler on one listening socket; runs in a Loop of wss.net."""
 
     def __init__(self, handler: Handler, settings: Settings, metrics: Metrics, rooms: "Rooms | None" = None) -> None:
         self._settings = settings
@@ -57,7 +59,7 @@ class WebSocketServer:
         self._rooms = rooms
         self._handling: dict[Connection, asyncio.Task[None]] = {}
         self._begun: set[asyncio.Task[None]] = set()
-        self._turn = Turn()
+        self._flush_scheduler = FlushScheduler()
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         # RFC 6797; behind a proxy, that says it.
@@ -68,24 +70,35 @@ class WebSocketServer:
     async def listen(self, sock: socket.socket, certificate: Certificate | None) -> None:
         """Accept connections from now on."""
         self._certificate = certificate
-        listener = await picows.ws_create_server(
-            self._answer,
-            websocket_handshake_timeout=self._settings.handshake_timeout,
-            # Pings and pongs are Connection's: it knows when a client does not read.
-            enable_auto_ping=False,
-            enable_auto_pong=False,
-            max_frame_size=self._settings.max_message,
-            read_buffer_init_size=_READ_BUFFER,
-            logger_name=_picows_log,
-            use_aiofastnet=False,  # by way of ListeningLoop, which uses aiofastnet itself
+        self._listener = Listener(
+            self._protocol,
             sock=sock,
             certificate=certificate,
             domain=self._settings.domain,
             limits=Limits(min(self._settings.max_header, _LONGEST_HEAD), self._settings.handshake_timeout),
             refused=self._metrics.refused,
         )
-        self._listener = cast(Listener, listener)
         self._pinging = asyncio.create_task(self._keepalive.keep())
+
+    def _protocol(self, accepted: AcceptedConnection) -> WSProtocol:
+        """Return picows' protocol for a connection, as picows.ws_create_server makes it (2.3.1)."""
+        return WSProtocol(
+            None,  # host and port: of a client
+            None,  # path: of a client
+            False,  # is_client_side
+            partial(self._answer, accepted),
+            _picows_log,
+            True,  # disconnect_on_exception
+            self._settings.handshake_timeout,
+            False,  # enable_auto_ping: pings and pongs are Connection's, which knows when a client does not read
+            0,  # auto_ping_idle_timeout
+            0,  # auto_ping_reply_timeout
+            picows.WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # enable_auto_pong
+            self._settings.max_message,
+            None,  # extra_headers: of a client
+            _READ_BUFFER,
+        )
 
     @property
     def connections(self) -> list[Connection]:
@@ -114,7 +127,7 @@ class WebSocketServer:
         finally:
             self._pinging.cancel()
 
-    def close_those_of(self, proxy: str) -> dict[str, int]:
+    def close_clients_of_proxy(self, proxy: str) -> dict[str, int]:
         """Close the clients that came by a proxy of this address; return how many."""
         connections = [connection for connection in self.connections if peer_address(connection) == proxy]
         if connections and not self._draining:
@@ -144,46 +157,51 @@ class WebSocketServer:
     def draining(self) -> bool:
         return self._draining
 
-    def _answer(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
+    def _answer(
+        self, accepted: AcceptedConnection, upgrade: picows.WSUpgradeRequest
+    ) -> picows.WSUpgradeResponseWithListener:
         try:
-            return self._decide(upgrade)
+            return self._decide(accepted, upgrade)
         except Exception:  # ours: picows would tell the client what it was, and nobody else
             log.exception("a handshake failed")
             refused = refusal("error", HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
             return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
 
-    def _decide(self, upgrade: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
-        arrived = arrival.get()
-        arrived.decided = True
+    def _decide(
+        self, accepted: AcceptedConnection, upgrade: picows.WSUpgradeRequest
+    ) -> picows.WSUpgradeResponseWithListener:
+        accepted.decided = True
         request = Request.from_picows(upgrade)
         full = len(self._handling) >= self._settings.max_connections
-        refused = self._handshake.refuse(request, full=full, draining=self._draining, complaint=self.complaint)
-        client, presented = arrived.peer, verified(arrived.certificate)
-        if is_trusted(arrived.peer, self._settings.trusted_proxies):
-            if request.path == LEAVING_PATH:
+        refused = self._handshake.refuse(
+            request, full=full, draining=self._draining, degraded_reason=self.degraded_reason
+        )
+        client, presented = accepted.peer, from_peercert(accepted.certificate)
+        if is_trusted(accepted.peer, self._settings.trusted_proxies):
+            if request.path == PROXY_DRAINING_PATH:
                 assert self._settings.run_dir
-                self._begin(tell_all(self._settings.run_dir, PROXY_LEAVES, arrived.peer))
+                self._begin(broadcast_command(self._settings.run_dir, PROXY_DRAINING, accepted.peer))
                 ok = refusal("", HTTPStatus.OK, "your clients are asked to come back another way")
                 return picows.WSUpgradeResponseWithListener(ok.response.to_picows(), None)
-            client, presented = believed_address(arrived.peer, request.headers), told(request.headers)
+            client, presented = forwarded_client(accepted.peer, request.headers), from_headers(request.headers)
         refused = refused or self._check_address(client) or self._check_certificate(presented)
         if refused:
             if refused.reason:
                 self._metrics.refused(refused.reason)
             refused.response.headers.update(self._in_every_answer)
             return picows.WSUpgradeResponseWithListener(refused.response.to_picows(), None)
-        agreed = self._handshake.agree(request) | self._in_every_answer
+        agreed = self._handshake.negotiate(request) | self._in_every_answer
         response = Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed))
         connection = Connection(
             self._settings,
             self._metrics,
             self._address_limits,
-            self._turn,
+            self._flush_scheduler,
             request,
             response,
             client=client,
             certificate=presented,
-            accepted=arrived.time,
+            accepted=accepted.time,
             opened=self._start,
             ended=self._end,
         )
@@ -205,9 +223,9 @@ class WebSocketServer:
         return None
 
     @property
-    def complaint(self) -> str:
+    def degraded_reason(self) -> str:
         """What is wrong, although it serves; empty where nothing is."""
-        return "" if self._rooms is None or self._rooms.is_whole else "degraded: the hub is away"
+        return "" if self._rooms is None or self._rooms.is_connected else "degraded: the hub is away"
 
     def _start(self, connection: Connection) -> None:
         if self._rooms:
@@ -236,7 +254,7 @@ class WebSocketServer:
             if isinstance(error, asyncio.CancelledError) and task:
                 if task.cancelling() and self._draining:
                     raise  # the server ends it
-                while task.uncancel():  # somebody else did; its client is still to be told
+                while task.uncancel():  # somebody else did; its client is still to be from_headers
                     pass
             log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
             return 1011

@@ -1,8 +1,8 @@
-"""Who a client is by its certificate: the same words, whoever verified it."""
+"""Who a client is by its certificate: the same words, whoever from_peercert it."""
 
 import pytest
 from multidict import CIMultiDict
-from wss.handshake.client_certificate import ClientCertificate, told, verified
+from wss.handshake.client_certificate import ClientCertificate, from_headers, from_peercert
 
 
 @pytest.mark.parametrize(
@@ -19,17 +19,17 @@ from wss.handshake.client_certificate import ClientCertificate, told, verified
     ],
 )
 def test_a_subject_is_written_as_rfc_4514_has_it(subject: object, text: str) -> None:
-    assert verified({"subject": subject, "serialNumber": "0A"}) == ClientCertificate(text, "0A")
+    assert from_peercert({"subject": subject, "serialNumber": "0A"}) == ClientCertificate(text, "0A")
 
 
 def test_no_certificate_is_nobody() -> None:
-    assert verified(None) is None
-    assert verified({}) is None
-    assert told(CIMultiDict()) is None
-    assert told(CIMultiDict({"X-Client-Subject": "CN=alice"})) is None
+    assert from_peercert(None) is None
+    assert from_peercert({}) is None
+    assert from_headers(CIMultiDict()) is None
+    assert from_headers(CIMultiDict({"X-Client-Subject": "CN=alice"})) is None
 
 
 @pytest.mark.parametrize("subject", [r"CN=Zo\C3\AB", "CN=Zoë", "CN=Zo\udcc3\udcab"])
 def test_a_proxy_tells_in_its_own_spelling(subject: str) -> None:
     headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A"})
-    assert told(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")
+    assert from_headers(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wss.protocol.close import CUT, MOST, NO_CODE, how_it_ended, may_be_sent, payload_of
+from wss.protocol.close import (
+    ABNORMAL_CLOSURE,
+    MAX_CONTROL_PAYLOAD,
+    NO_STATUS_RCVD,
+    close_code_and_initiator,
+    may_be_sent,
+    payload_of,
+)
 
 # The registry that section 7.4.2 founded; of the others up to 2999, none may be sent.
 REGISTERED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
@@ -19,7 +26,7 @@ def test_a_code_may_be_sent_if_it_is_registered_or_private(code: int) -> None:
 @given(data=st.binary(max_size=300) | st.text(max_size=300))
 def test_a_control_frame_carries_so_many_bytes_and_no_more(data: str | bytes) -> None:
     payload = data.encode() if isinstance(data, str) else data
-    if len(payload) <= MOST:
+    if len(payload) <= MAX_CONTROL_PAYLOAD:
         assert payload_of(data) == payload
     else:
         with pytest.raises(ValueError, match=f"{len(payload)} bytes in a control frame"):
@@ -33,12 +40,12 @@ def _close(code: int) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("handshake", "ended"),
     [
-        (None, (CUT, "nobody")),
+        (None, (ABNORMAL_CLOSURE, "nobody")),
         (SimpleNamespace(recv=_close(4000), sent=_close(4000), recv_then_sent=True), (4000, "client")),
         (SimpleNamespace(recv=_close(1000), sent=_close(1001), recv_then_sent=False), (1001, "server")),
         (SimpleNamespace(recv=None, sent=_close(1011), recv_then_sent=False), (1011, "server")),
-        (SimpleNamespace(recv=_close(0), sent=None, recv_then_sent=True), (NO_CODE, "client")),
+        (SimpleNamespace(recv=_close(0), sent=None, recv_then_sent=True), (NO_STATUS_RCVD, "client")),
     ],
 )
 def test_the_code_is_that_of_who_closed_first(handshake: SimpleNamespace | None, ended: tuple[int, str]) -> None:
-    assert how_it_ended(handshake) == ended
+    assert close_code_and_initiator(handshake) == ended

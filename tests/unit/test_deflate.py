@@ -9,7 +9,7 @@ from data_frames import Data, split
 from hypothesis import given
 from hypothesis import strategies as st
 from picows import WSCloseCode, WSProtocolError
-from wss.protocol.deflate import MOST_AT_ONCE, Deflate, answer_to
+from wss.protocol.deflate import MAX_MESSAGES_AT_ONCE, Deflate, answer_to
 from wss.protocol.frames import BINARY, CONTINUATION
 
 LARGEST = 1000
@@ -69,10 +69,10 @@ def test_what_inflates_in_one_turn_of_the_loop_is_bounded() -> None:
     deflate = Deflate("permessage-deflate", LARGEST, turn.call_soon)
     largest = Data(deflated(bytes(LARGEST)), rsv1=1)
     for _ in range(2):
-        for _ in range(MOST_AT_ONCE):
+        for _ in range(MAX_MESSAGES_AT_ONCE):
             deflate.decode_frame(BINARY, largest, LARGEST)
         turn.end()
-    for _ in range(MOST_AT_ONCE):
+    for _ in range(MAX_MESSAGES_AT_ONCE):
         deflate.decode_frame(BINARY, largest, LARGEST)
     with pytest.raises(WSProtocolError, match="too much at once"):
         deflate.decode_frame(BINARY, largest, LARGEST)

@@ -151,11 +151,12 @@ def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str)
 
 
 @pytest.mark.parametrize(
-    "call", ["send([1])", "send([b'a', 1])", "ping(5)", "pong([1])", "push(Message(5))", "push(Message([1]))"]
+    "call",
+    ["send([1])", "send([b'a', 1])", "ping(5)", "pong([1])", "push(PreparedMessage(5))", "push(PreparedMessage([1]))"],
 )
 def test_numbers_are_no_message(run: Run, call: str) -> None:
     client = run(
-        "from wss.protocol.frames import Message",
+        "from wss.protocol.frames import PreparedMessage",
         "try:",
         f"    await connection.{call}",
         "except TypeError as error:",
@@ -240,6 +241,19 @@ def test_a_pong_answers_the_pings_before_it(run: Run) -> None:
     assert [client.receive() for _ in range(2)] == [(PING, b"a"), (PING, b"b")]
     client.send(frame(PONG, b"b"))
     assert client.receive() == (TEXT, b"both")
+
+
+def test_a_handler_can_serve_something_else(run: Run) -> None:
+    client = run(
+        "async def greet(reader, writer):",
+        "    writer.write(b'hello')",
+        "    writer.close()",
+        "async with await asyncio.start_server(greet, '127.0.0.1', 0) as server:",
+        "    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())",
+        "    await connection.send((await reader.read()).decode())",
+        "    writer.close()",
+    )
+    assert client.receive() == (TEXT, b"hello")
 
 
 def test_a_handler_can_ping(run: Run) -> None:

@@ -153,7 +153,7 @@ def test_paths_are_a_setting() -> None:
 )
 def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, chosen: str | None) -> None:
     extra = (("Sec-WebSocket-Protocol", offered),) if offered else ()
-    agreed = Handshake(read_settings({"SUBPROTOCOLS": ours})).agree(request(extra=extra))
+    agreed = Handshake(read_settings({"SUBPROTOCOLS": ours})).negotiate(request(extra=extra))
     assert agreed.get("Sec-WebSocket-Protocol") == chosen
 
 
@@ -177,7 +177,7 @@ def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, ch
     ],
 )
 def test_compression_is_agreed_to_where_it_is_on(setting: str, offered: str, agreed: str | None) -> None:
-    headers = Handshake(read_settings({"COMPRESSION": setting})).agree(
+    headers = Handshake(read_settings({"COMPRESSION": setting})).negotiate(
         request(extra=(("Sec-WebSocket-Extensions", offered),))
     )
     assert headers.get("Sec-WebSocket-Extensions") == agreed

@@ -12,9 +12,9 @@ from wss.config import parsers as values
 Parsed = TypeVar("Parsed")
 
 # Seconds between pings at most: the timeouts of nginx.conf and httpd.conf are 30.
-MOST_SILENCE = 20.0
+MAX_PING_INTERVAL = 20.0
 # And for a client that does not read.
-MOST_PATIENCE = 30.0
+MAX_SLOW_READER_TIMEOUT = 30.0
 
 
 class SettingError(ValueError):
@@ -150,14 +150,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         hub_password_file=read("HUB_PASSWORD_FILE", "", values.path),
         replicas=read("REPLICAS", "", values.name),
     )
-    if settings.ping_interval > MOST_SILENCE:
+    if settings.ping_interval > MAX_PING_INTERVAL:
         raise SettingError(
             f"PING_INTERVAL={settings.ping_interval:g}: the proxies close what is silent for longer."
-            f" Give at most {MOST_SILENCE:g} seconds"
+            f" Give at most {MAX_PING_INTERVAL:g} seconds"
         )
-    if settings.slow_reader_timeout > MOST_PATIENCE:
+    if settings.slow_reader_timeout > MAX_SLOW_READER_TIMEOUT:
         raise SettingError(
             f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies wait no longer for a client that"
-            f" does not read. Give at most {MOST_PATIENCE:g} seconds"
+            f" does not read. Give at most {MAX_SLOW_READER_TIMEOUT:g} seconds"
         )
     return settings

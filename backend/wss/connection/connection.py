@@ -17,13 +17,21 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
 from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
 
 from wss.config.settings import Settings
-from wss.connection.sending import Sending, Turn
+from wss.connection.sending import FlushScheduler, Sending
 from wss.handshake.client_certificate import ClientCertificate
 from wss.handshake.rate_limits import AddressLimits
 from wss.observability.metrics import SAMPLED_ONE_IN, Metrics
-from wss.protocol.close import CUT, NO_CODE, PING, PONG, how_it_ended, may_be_sent, payload_of
+from wss.protocol.close import (
+    ABNORMAL_CLOSURE,
+    NO_STATUS_RCVD,
+    PING,
+    PONG,
+    close_code_and_initiator,
+    may_be_sent,
+    payload_of,
+)
 from wss.protocol.deflate import Deflate
-from wss.protocol.frames import Message
+from wss.protocol.frames import PreparedMessage
 
 log = logging.getLogger("wss.connection")
 
@@ -41,7 +49,7 @@ class Connection(Sending):
         settings: Settings,
         metrics: Metrics,
         address_limits: AddressLimits,
-        turn: Turn,
+        scheduler: FlushScheduler,
         request: Request,
         response: Response,
         *,
@@ -55,7 +63,7 @@ class Connection(Sending):
         loop = asyncio.get_running_loop()
         deflate = Deflate(compression, settings.max_message, loop.call_soon) if compression else None
         phase = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
-        super().__init__(settings, turn, client, metrics, deflate, phase)
+        super().__init__(settings, scheduler, client, metrics, deflate, phase)
         self.request = request
         self.response = response
         self.certificate = certificate
@@ -105,7 +113,7 @@ class Connection(Sending):
                 waiting.exception()  # nobody need wait for it
         self._address_limits.leave(self.client)
         self._tell_ended(self)
-        code, closed_by = how_it_ended(closing)
+        code, closed_by = close_code_and_initiator(closing)
         self._metrics.closed(code, closed_by, self.traffic)
         log.info(
             "closed",
@@ -266,9 +274,9 @@ class Connection(Sending):
         """The client's close code, or else ours; None while the connection is open."""
         closing: Any = self.ws_transport.close_handshake
         if closing is None:
-            return CUT if self.closed else None
+            return ABNORMAL_CLOSURE if self.closed else None
         said = closing.recv or closing.sent
-        return int(said.code) or NO_CODE
+        return int(said.code) or NO_STATUS_RCVD
 
     @property
     def close_reason(self) -> str | None:
@@ -288,6 +296,6 @@ def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
 
     A message that could not be sent is never dropped silently: the connection ends, and the client knows.
     """
-    once = Message(message)
+    once = PreparedMessage(message)
     for connection in tuple(connections):
         connection.push(once)

@@ -20,9 +20,9 @@ from wss.protocol.deflate import Deflate
 from wss.protocol.frames import BINARY, TEXT
 
 # Messages, or fragments of one, that may wait for the handler; then nothing more is read from the client.
-MOST_WAITING = 16
+HIGH_WATER = 16
 # With so few, reading goes on.
-FEW_WAITING = 4
+LOW_WATER = 4
 # Bytes of a message that is enough by itself, and has to be taken before anything else is read.
 LARGE = 64 * 1024
 
@@ -43,14 +43,14 @@ class Receiving(WSListener):
         self._metrics = metrics
         self._deflate = deflate
         self._assembler = Assembler(settings.max_message, settings.max_fragments, deflate)
-        self._waiting: deque[str | bytes | Fragment] = deque()
-        self._asked: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
+        self._queue: deque[str | bytes | Fragment] = deque()
+        self._get_waiter: asyncio.Future[None] | None = None  # what a handler waits for that wants a message
         self._reading = True
         self._looking = False  # whether to go on reading: at the next turn of the loop
         self._large = False  # whether one that waits is
         self._closing = False  # we have said so: messages count no more
         self._over = False  # nothing that the client sends counts any more
-        self._whole = self._assembler.expects_whole  # whether a frame can be a message as it is
+        self._fast_path = self._assembler.expects_whole  # whether a frame can be a message as it is
         self.pings = self.heard = 0  # of ours: how many were sent, and when something last came
         # One in so many messages is timed, from its arrival until the handler has done with it.
         self._next_timed = phase
@@ -62,7 +62,7 @@ class Receiving(WSListener):
         kind: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
         message: str | bytes | Fragment
         try:
-            if self._whole and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            if self._fast_path and kind in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
                 message = frame.get_payload_as_utf8_text() if kind == TEXT else frame.get_payload_as_bytes()
             elif self._over:
                 return  # what was read together with the frame that ended it
@@ -73,7 +73,7 @@ class Receiving(WSListener):
                 return
             else:
                 message = self._assembler.add(kind, frame)  # type: ignore[arg-type]  # read-only there
-                self._whole = self._assembler.expects_whole
+                self._fast_path = self._assembler.expects_whole
         except UnicodeDecodeError:
             self._refuse(WSCloseCode.INVALID_TEXT, "this is no UTF-8")
             return
@@ -86,13 +86,13 @@ class Receiving(WSListener):
             traffic.messages_in += 1
             if traffic.messages_in == self._next_timed:
                 self._timed_since = time.monotonic()
-        waiting = self._waiting
+        waiting = self._queue
         waiting.append(message)
-        if self._asked is not None:
-            if not self._asked.done():
-                self._asked.set_result(None)
-            self._asked = None
-        elif len(waiting) >= MOST_WAITING or max(frame.payload_size, self._assembler.inflated) >= LARGE:
+        if self._get_waiter is not None:
+            if not self._get_waiter.done():
+                self._get_waiter.set_result(None)
+            self._get_waiter = None
+        elif len(waiting) >= HIGH_WATER or max(frame.payload_size, self._assembler.inflated) >= LARGE:
             self._large = self._large or max(frame.payload_size, self._assembler.inflated) >= LARGE
             if self._reading and not self._looking:
                 # A handler that keeps up takes them all in this turn of the loop, or in the next.
@@ -113,12 +113,12 @@ class Receiving(WSListener):
     def stop_listening(self) -> None:
         """Ignore from now on what the client sends."""
         self._over = True
-        self._whole = False
+        self._fast_path = False
 
     def await_close(self) -> None:
         """Read on, however much waits for the handler, to see the client's close frame; messages before it are late."""
         self._closing = True
-        self._whole = False
+        self._fast_path = False
         if not self._reading:
             self._reading = True
             self.ws_transport.underlying_transport.resume_reading()
@@ -132,14 +132,14 @@ class Receiving(WSListener):
         self._looking = False
         if self.closed is not None or self._closing:
             return
-        if len(self._waiting) >= MOST_WAITING or (self._large and self._waiting):
+        if len(self._queue) >= HIGH_WATER or (self._large and self._queue):
             self._reading = False
             self.ws_transport.underlying_transport.pause_reading()
         else:
             self._large = False
 
     def _go_on_reading(self) -> None:
-        if len(self._waiting) <= (0 if self._large else FEW_WAITING) and self.closed is None:
+        if len(self._queue) <= (0 if self._large else LOW_WATER) and self.closed is None:
             self._reading = True
             self._large = False
             self.ws_transport.underlying_transport.resume_reading()
@@ -159,16 +159,16 @@ class Receiving(WSListener):
 
     # One coroutine and no more for each message: coroutines are most of what a message costs.
     async def _next(self, decode: bool | None, iterating: bool = False) -> str | bytes:
-        waiting = self._waiting
+        waiting = self._queue
         if self._timed_since and self.traffic.messages_in - len(waiting) >= self._next_timed:
             self._stop_timing()
         while not waiting:
-            if self._asked is not None and not self._asked.done():
+            if self._get_waiter is not None and not self._get_waiter.done():
                 raise ConcurrencyError("another task waits for a message already")
             if self.closed:
                 raise StopAsyncIteration if iterating and isinstance(self.closed, ConnectionClosedOK) else self.closed
-            self._asked = self._loop.create_future()
-            await self._asked
+            self._get_waiter = self._loop.create_future()
+            await self._get_waiter
         message = waiting.popleft()
         if not self._reading:
             self._go_on_reading()
@@ -177,12 +177,12 @@ class Receiving(WSListener):
         return message if decode is None else await self._decoded(message, decode)
 
     async def _next_fragment(self) -> Fragment:
-        while not self._waiting:
+        while not self._queue:
             if self.closed:
                 raise self.closed
-            self._asked = self._loop.create_future()
-            await self._asked
-        fragment = self._waiting.popleft()
+            self._get_waiter = self._loop.create_future()
+            await self._get_waiter
+        fragment = self._queue.popleft()
         if not self._reading:
             self._go_on_reading()
         return fragment if isinstance(fragment, Fragment) else Fragment(fragment, True)
@@ -199,7 +199,7 @@ class Receiving(WSListener):
             while not fragments[-1].fin:
                 fragments.append(await self._next_fragment())
         except asyncio.CancelledError:
-            self._waiting.extendleft(reversed(fragments))
+            self._queue.extendleft(reversed(fragments))
             raise
         empty: Any = "" if isinstance(first.data, str) else b""
         whole: str | bytes = empty.join(fragment.data for fragment in fragments)
@@ -232,5 +232,5 @@ class Receiving(WSListener):
     def end_receiving(self, closed: ConnectionClosed) -> None:
         """Wake the handler: nothing will come any more."""
         self.closed = closed
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_result(None)
+        if self._get_waiter is not None and not self._get_waiter.done():
+            self._get_waiter.set_result(None)

@@ -10,7 +10,18 @@ from picows import WSCloseCode
 
 from wss.config.settings import Settings
 from wss.connection.receiving import Receiving
-from wss.protocol.frames import BINARY, COMPRESSED, CONTINUATION, FIN, HEADS, SMALL, TEXT, Message, encoded, head
+from wss.protocol.frames import (
+    BINARY,
+    COMPRESSED,
+    CONTINUATION,
+    FIN,
+    HEADS,
+    SMALL,
+    TEXT,
+    PreparedMessage,
+    encoded,
+    head,
+)
 
 log = logging.getLogger("wss.connection")
 
@@ -19,13 +30,13 @@ MOST_WRITE_LIMITS = 64
 
 # What waits to be written together: at most so many bytes (one TLS record has 16 KiB), and for so many seconds where a
 # handler takes long for each message.
-TOGETHER = 16 * 1024
-PATIENCE = 0.001
+COALESCE_BYTES = 16 * 1024
+COALESCE_DELAY = 0.001
 # More is not copied to stand behind its head.
 _LARGE = 64 * 1024
 
 
-class Turn:
+class FlushScheduler:
     """The connections that have something to write at the next turn of the loop: one timer for all of them."""
 
     def __init__(self) -> None:
@@ -46,20 +57,20 @@ class Turn:
 class Sending(Receiving):
     """The half of a connection that sends; the other half is its base, as what waits there tells when to write."""
 
-    def __init__(self, settings: Settings, turn: Turn, client: str, *receiving: Any) -> None:
+    def __init__(self, settings: Settings, scheduler: FlushScheduler, client: str, *receiving: Any) -> None:
         super().__init__(settings, *receiving)
         self.client = client
-        self._turn = turn
+        self._flush_scheduler = scheduler
         self._write_limit = settings.write_limit
         self._patience = settings.slow_reader_timeout
         self._deadline: asyncio.TimerHandle | None = None
-        self._together: list[bytes] = []
-        self._together_size = 0
-        self._together_since = 0.0
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._pending_since = 0.0
         # What a sender has to wait for, if anything: that the client reads; that a message in fragments is through.
         self._read_on: asyncio.Event | None = None
         self._through: asyncio.Event | None = None
-        self._held: list[Message] = []  # broadcast until then
+        self._held: list[PreparedMessage] = []  # broadcast until then
         self._held_size = 0
 
     @property
@@ -74,9 +85,9 @@ class Sending(Receiving):
         if self._read_on or self._through or self.closed or self.ws_transport.is_close_frame_sent:
             await self._until_writable()
         if isinstance(message, str):
-            self._write(BINARY if text is False else TEXT, message.encode(), more=bool(self._waiting))
+            self._write(BINARY if text is False else TEXT, message.encode(), more=bool(self._queue))
         elif isinstance(message, (bytes, bytearray, memoryview)):
-            self._write(TEXT if text else BINARY, bytes(message), more=bool(self._waiting))
+            self._write(TEXT if text else BINARY, bytes(message), more=bool(self._queue))
         elif isinstance(message, (Iterable, AsyncIterable)) and not isinstance(message, Mapping):
             await self._send_fragments(message, text)
         else:
@@ -84,7 +95,7 @@ class Sending(Receiving):
         if self._read_on:
             await self._until_read()
 
-    def push(self, message: Message) -> None:
+    def push(self, message: PreparedMessage) -> None:
         """Send a message without waiting for the client to read it; a client that is too far behind is cut."""
         if not self.is_open:
             return
@@ -120,25 +131,25 @@ class Sending(Receiving):
             self.flush()
             self.ws_transport.underlying_transport.writelines([head(first, size), payload])
             return
-        if more or self._together:
+        if more or self._pending:
             self._write_later(frame, more=more)
         else:
             self.ws_transport.underlying_transport.write(frame)
 
     def _write_later(self, frame: bytes, *, more: bool) -> None:
-        if not self._together:
-            self._together_since = time.monotonic()
-            self._turn.add(self)
-        self._together.append(frame)
-        self._together_size += len(frame)
-        if not more or self._together_size > TOGETHER or time.monotonic() > self._together_since + PATIENCE:
+        if not self._pending:
+            self._pending_since = time.monotonic()
+            self._flush_scheduler.add(self)
+        self._pending.append(frame)
+        self._pending_size += len(frame)
+        if not more or self._pending_size > COALESCE_BYTES or time.monotonic() > self._pending_since + COALESCE_DELAY:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits for more: before anything else goes out, and at the end of the turn."""
-        if self._together:
-            together, self._together = self._together, []
-            self._together_size = 0
+        if self._pending:
+            together, self._pending = self._pending, []
+            self._pending_size = 0
             if self.closed is None and not self.ws_transport.is_close_frame_sent:
                 self.ws_transport.underlying_transport.write(b"".join(together))
 
@@ -202,7 +213,7 @@ class Sending(Receiving):
     @property
     def unread(self) -> int:
         """Bytes that wait for the client to read them."""
-        return int(self.ws_transport.underlying_transport.get_write_buffer_size()) + self._together_size
+        return int(self.ws_transport.underlying_transport.get_write_buffer_size()) + self._pending_size
 
     def fail(self, code: WSCloseCode, reason: str, *, is_read: bool = True) -> None:
         if self.closed:

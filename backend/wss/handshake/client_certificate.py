@@ -31,14 +31,14 @@ _SHORT = {
 }
 
 
-def verified(certificate: Mapping[str, Any] | None) -> ClientCertificate | None:
+def from_peercert(certificate: Mapping[str, Any] | None) -> ClientCertificate | None:
     """Return what Python's ssl says of a client's certificate; None where there is none."""
     if not certificate:
         return None
     return ClientCertificate(_name(certificate["subject"]), certificate["serialNumber"])
 
 
-def told(headers: CIMultiDict[str]) -> ClientCertificate | None:
+def from_headers(headers: CIMultiDict[str]) -> ClientCertificate | None:
     """Return what our proxy says in X-Client-Subject and X-Client-Serial, or None."""
     serial = headers.get("X-Client-Serial", "")
     return ClientCertificate(_ascii(headers.get("X-Client-Subject", "")), serial) if serial else None

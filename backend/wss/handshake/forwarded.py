@@ -14,7 +14,7 @@ _SET_BY_PROXIES = {
 }
 
 
-def remove_claims(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:
+def strip_forwarded(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> None:
     """Remove the headers by which a client could pretend to be another one, in every spelling there is a use for."""
     for name in {name.lower() for name in headers}:
         claim = name == "forwarded" or name in _SET_BY_PROXIES or name.startswith("x-forwarded-")
@@ -27,7 +27,7 @@ def is_trusted(peer: str, trusted: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(ip_address(peer) in network for network in trusted)
 
 
-def believed_address(peer: str, headers: CIMultiDict[str]) -> str:
+def forwarded_client(peer: str, headers: CIMultiDict[str]) -> str:
     """Return what X-Real-IP says where a trusted peer says one address, else the peer's."""
     claims = headers.getall("X-Real-IP", [])
     if len(claims) == 1:

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from picows.websockets import Request, Response
 
 from wss.config.settings import Settings
-from wss.handshake.forwarded import remove_claims
+from wss.handshake.forwarded import strip_forwarded
 from wss.handshake.page import Page
 from wss.handshake.request_head import NOT_SERVED_HERE
 from wss.protocol import deflate
@@ -51,15 +51,15 @@ class Handshake:
         self._compression = settings.compression
 
     def refuse(
-        self, request: Request, *, full: bool = False, draining: bool = False, complaint: str = ""
+        self, request: Request, *, full: bool = False, draining: bool = False, degraded_reason: str = ""
     ) -> Refusal | None:
         """Return the answer that is no websocket, or None to go on.
 
-        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one. `complaint`
-        is for the health path, where all else goes on.
+        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
+        `degraded_reason` is for the health path, if all else goes on.
         """
         headers = request.headers
-        remove_claims(headers, behind_a_proxy=self._behind_a_proxy)
+        strip_forwarded(headers, behind_a_proxy=self._behind_a_proxy)
         if not request.path.startswith("/"):
             # RFC 9112 section 3.2.2: a whole URL is to be accepted, and its host counts.
             try:
@@ -71,9 +71,9 @@ class Handshake:
         if refused := self._check_host(headers):
             return refused
         if path == HEALTH_PATH:
-            return refusal(
-                "", *((HTTPStatus.SERVICE_UNAVAILABLE, "stopping") if draining else (HTTPStatus.OK, complaint or "ok"))
-            )
+            if draining:
+                return refusal("", HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+            return refusal("", HTTPStatus.OK, degraded_reason or "ok")
         if path == READY_PATH:
             return refusal(
                 "", *((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if full or draining else (HTTPStatus.OK, "ok"))
@@ -95,7 +95,7 @@ class Handshake:
         headers["Upgrade"] = "websocket"
         return None
 
-    def agree(self, request: Request) -> dict[str, str]:
+    def negotiate(self, request: Request) -> dict[str, str]:
         """Return the headers of the 101 by which subprotocol and compression are agreed on."""
         agreed = {}
         offered = _tokens(request.headers, "Sec-WebSocket-Protocol", fold=False)

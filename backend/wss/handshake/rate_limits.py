@@ -24,25 +24,25 @@ class AddressLimits:
         if self._minute != now // 60:
             self._minute = int(now // 60)
             self._tries.clear()
-        household = _household(address)
-        self._tries[household] += 1
-        return self._tries[household] > self._most_handshakes
+        key = _rate_key(address)
+        self._tries[key] += 1
+        return self._tries[key] > self._most_handshakes
 
     def is_full(self, address: str) -> bool:
         """Tell whether the client has as many open connections as it may."""
-        return self._most_open is not None and self._open.get(_household(address), 0) >= self._most_open
+        return self._most_open is not None and self._open.get(_rate_key(address), 0) >= self._most_open
 
     def enter(self, address: str) -> None:
         if self._most_open is not None:
-            self._open[_household(address)] += 1
+            self._open[_rate_key(address)] += 1
 
     def leave(self, address: str) -> None:
         if self._most_open is not None:
-            household = _household(address)
-            self._open[household] -= 1
-            if not self._open[household]:
-                del self._open[household]
+            key = _rate_key(address)
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
 
 
-def _household(address: str) -> str:
+def _rate_key(address: str) -> str:
     return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

@@ -6,12 +6,9 @@ picows itself drops a head of more than 16 KiB without a word, and calls every o
 import asyncio
 import re
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-
-ProtocolFactory = Callable[[], asyncio.BufferedProtocol]
 
 TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 
@@ -26,7 +23,7 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)
 
 
 @dataclass
-class Arrival:
+class AcceptedConnection:
     """A connection that was accepted: its peer's address, and when that was, by the loop's clock."""
 
     peer: str
@@ -37,8 +34,7 @@ class Arrival:
     """The client's certificate, verified, as Python's ssl tells it."""
 
 
-# Whose request is decided on at this moment: picows tells only the request.
-arrival: ContextVar[Arrival] = ContextVar("arrival")
+ProtocolFactory = Callable[[AcceptedConnection], asyncio.BufferedProtocol]
 
 
 @dataclass(frozen=True)
@@ -65,17 +61,17 @@ def answer(status: HTTPStatus, text: str, *fields: str) -> bytes:
     return "\r\n".join([*head, "", f"{text}\n"]).encode("ascii")
 
 
-class Gate(asyncio.BufferedProtocol):
+class RequestHeadReader(asyncio.BufferedProtocol):
     """Reads the head of one request, then hands the connection on to a protocol of the factory, or answers and closes.
 
     `refused` is told the reason, in one word.
     """
 
     def __init__(
-        self, factory: ProtocolFactory, arrived: Arrival, limits: Limits, refused: Callable[[str], None]
+        self, factory: ProtocolFactory, accepted: AcceptedConnection, limits: Limits, refused: Callable[[str], None]
     ) -> None:
         self._factory = factory
-        self._arrival = arrived
+        self._accepted = accepted
         self._limits = limits
         self._refused = refused
         # As long as the longest head that is let through: what fills it without an end is too long.
@@ -134,11 +130,10 @@ class Gate(asyncio.BufferedProtocol):
 
     def _hand_on(self) -> None:
         self._deadline.cancel()
-        self._arrival.certificate = self._transport.get_extra_info("peercert")
-        protocol = self._factory()
+        self._accepted.certificate = self._transport.get_extra_info("peercert")
+        protocol = self._factory(self._accepted)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        token = arrival.set(self._arrival)
         rest = memoryview(self._buffer)[: self._size]
         while rest and not self._transport.is_closing():
             space = memoryview(protocol.get_buffer(len(rest)))
@@ -146,8 +141,7 @@ class Gate(asyncio.BufferedProtocol):
             space[:size] = rest[:size]
             protocol.buffer_updated(size)
             rest = rest[size:]
-        arrival.reset(token)
-        if not self._arrival.decided:
+        if not self._accepted.decided:
             self._refused("malformed")  # picows has answered it
 
     def _refuse(self, reason: str, status: HTTPStatus, text: str, *fields: str) -> None:

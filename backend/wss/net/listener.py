@@ -22,10 +22,10 @@ from wss.handshake.request_head import (
     LINGER,
     NOT_SERVED_HERE,
     TLS_HANDSHAKE,
-    Arrival,
-    Gate,
+    AcceptedConnection,
     Limits,
     ProtocolFactory,
+    RequestHeadReader,
     answer,
 )
 from wss.net.certificate import Certificate
@@ -83,19 +83,9 @@ class Listener:
         self._socket.setblocking(False)
         self._resume()
 
-    @property
-    def sockets(self) -> tuple[socket.socket, ...]:
-        return (self._socket,) if self._socket.fileno() >= 0 else ()
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def is_serving(self) -> bool:
-        return bool(self.sockets)
-
     def stop_accepting(self) -> None:
         """Release the port at once; handshakes that are under way go on."""
-        if self.sockets:
+        if self._is_open:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
@@ -105,11 +95,12 @@ class Listener:
         for task in self._opening:
             task.cancel()
 
-    async def wait_closed(self) -> None:
-        await asyncio.gather(*self._opening, return_exceptions=True)
+    @property
+    def _is_open(self) -> bool:
+        return self._socket.fileno() >= 0
 
     def _resume(self) -> None:
-        if self.sockets:
+        if self._is_open:
             self._loop.add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
@@ -128,15 +119,15 @@ class Listener:
                 self._loop.remove_reader(self._socket)
                 self._loop.call_later(1, self._resume)
                 return
-            arrived = Arrival(readable(address[0]), self._loop.time())
-            task = self._loop.create_task(self._open(connection, arrived))
+            accepted = AcceptedConnection(readable(address[0]), self._loop.time())
+            task = self._loop.create_task(self._open(connection, accepted))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    async def _open(self, connection: socket.socket, arrived: Arrival) -> None:
+    async def _open(self, connection: socket.socket, accepted: AcceptedConnection) -> None:
         connection.setblocking(False)
         protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(
-            Gate, self._protocol_factory, arrived, self._limits, self._refused
+            RequestHeadReader, self._protocol_factory, accepted, self._limits, self._refused
         )
         misdirected = handed_over = False
         try:
@@ -145,19 +136,19 @@ class Listener:
                 await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection)
                 return
             async with asyncio.timeout(self._limits.timeout):
-                if client_hello := await self._client_hello(connection, arrived.peer):
-                    if misdirected := self._is_misdirected(client_hello, arrived.peer):
+                if client_hello := await self._client_hello(connection, accepted.peer):
+                    if misdirected := self._is_misdirected(client_hello, accepted.peer):
                         protocol_factory = partial(_Misdirected, self._limits.timeout)
                     handed_over = True
                     await self._start_tls(self._certificate.context, protocol_factory, connection, client_hello)
         except TimeoutError:
             self._refused("timeout")
-            log.info("%s did not finish the TLS handshake in %.0f s", arrived.peer, self._limits.timeout)
+            log.info("%s did not finish the TLS handshake in %.0f s", accepted.peer, self._limits.timeout)
         except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
             if not misdirected:  # that is counted already
                 self._refused("tls")
             log.info(
-                "connection from %s failed before it was open: %s", arrived.peer, str(error) or type(error).__name__
+                "connection from %s failed before it was open: %s", accepted.peer, str(error) or type(error).__name__
             )
         finally:
             # A transport closes its socket itself, some time later: its descriptor must not be another client's then.

@@ -1,25 +1,12 @@
-"""The event loop: uvloop's, where our listener comes in, and where two faults of aiofastnet 1.2.0 are made good."""
+"""The event loop: uvloop's, with two faults of aiofastnet 1.2.0 corrected."""
 
 from typing import Any
 
 import uvloop
 
-from wss.net.listener import Listener
 
-
-class ListeningLoop(uvloop.Loop):
-    """An event loop whose servers are Listeners.
-
-    `picows.ws_create_server(…, use_aiofastnet=False, **kwargs)` makes its protocols through the running loop's
-    `create_server`: that is the place where the accepting can be ours.
-    """
-
-    async def create_server(  # type: ignore[override]  # on purpose: see above
-        self, protocol_factory: Any, host: None = None, port: None = None, **listener: Any
-    ) -> Any:
-        """Return a Listener made of these; there is no host and no port, but a socket."""
-        assert (host, port) == (None, None)
-        return Listener(protocol_factory, **listener)
+class Loop(uvloop.Loop):
+    """What the worker runs in."""
 
     def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]  # it gets all of them
         """Watch a descriptor, as every loop does; and wake a TLS transport of aiofastnet that resumes reading.

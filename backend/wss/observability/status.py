@@ -29,7 +29,7 @@ def socket_path(directory: Path, worker: int) -> Path:
     return directory / f"{worker}{_SUFFIX}"
 
 
-async def answer_on(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
+async def serve_control_socket(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
     """Answer whoever sends one of these commands, and its arguments, in a line; from now on."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +42,7 @@ async def answer_on(path: Path, commands: Mapping[str, Callable[..., dict[str, A
     return await asyncio.start_unix_server(answer, path)
 
 
-async def tell_all(directory: Path, *words: str) -> None:
+async def broadcast_command(directory: Path, *words: str) -> None:
     """Let all workers of this container do something, the one that calls this included."""
     for path in directory.glob(f"*{_SUFFIX}"):  # noqa: ASYNC240  # in memory
         with suppress(OSError):  # it has ended just now

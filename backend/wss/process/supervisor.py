@@ -32,7 +32,7 @@ STOP_TIMEOUT = 14.0
 MOST_FILES = 65536
 
 
-class Parent:
+class Supervisor:
     """Keeps `settings.workers` workers running until told to stop.
 
     Each has a listening socket of its own on the common port (SO_REUSEPORT), which the parent keeps: clients that
@@ -47,7 +47,7 @@ class Parent:
         port = first.getsockname()[1]
         sockets = [first, *(listening_socket(port) for _ in range(settings.workers - 1))]
         self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
-        self._attending = asyncio.TaskGroup()
+        self._monitoring = asyncio.TaskGroup()
         # The number of each; those that were replaced and still drain, too.
         self._workers: dict[Process, int] = {}
         self._serving: set[Process] = set()  # those that did so once
@@ -65,18 +65,18 @@ class Parent:
         _raise_file_limit()
         # The first one alone: what is wrong with the settings is said once, and nothing starts half.
         first, *others = self._current
-        async with self._attending:
+        async with self._monitoring:
             self._current[first] = await self._start(first)
             if self._current[first] is None:
                 return 0 if self._stopping.is_set() else 1
             for sock in others:
-                self._attending.create_task(self._fill(sock))
+                self._monitoring.create_task(self._respawn(sock))
         return 1 if self._failed else 0
 
     def replace(self) -> None:
         """Replace all workers, one after the other; the old ones go on where a new one cannot start."""
         if self._replacing is None or self._replacing.done():
-            self._replacing = self._attending.create_task(self._replace())
+            self._replacing = self._monitoring.create_task(self._replace())
 
     async def _replace(self) -> None:
         for sock, old in self._current.items():
@@ -117,7 +117,7 @@ class Parent:
                 with suppress(ProcessLookupError):
                     worker.kill()
 
-    async def _fill(self, sock: socket.socket) -> None:
+    async def _respawn(self, sock: socket.socket) -> None:
         """Start workers for a socket until one serves, or until told to stop."""
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
@@ -126,7 +126,7 @@ class Parent:
                 return
             await self._pause(started)
 
-    async def _attend(self, sock: socket.socket, worker: Process) -> None:
+    async def _monitor(self, sock: socket.socket, worker: Process) -> None:
         """Wait for a worker to end; start another if nothing has taken its place, unless told to stop."""
         started = asyncio.get_running_loop().time()
         code = await worker.wait()
@@ -139,7 +139,7 @@ class Parent:
             log.error("worker %d ended with %d: starting another", worker.pid, code)
             self._current[sock] = None
             await self._pause(started)
-            await self._fill(sock)
+            await self._respawn(sock)
 
     async def _pause(self, started: float) -> None:
         """Wait before another start where the last one was a moment ago; a stop ends it."""
@@ -182,7 +182,7 @@ class Parent:
         finally:
             os.close(tell)
         self._workers[worker] = number
-        attending = self._attending.create_task(self._attend(sock, worker))
+        attending = self._monitoring.create_task(self._monitor(sock, worker))
         if self._stopping.is_set():
             self._end(worker, signal.SIGTERM)
         if await _first_byte(ready) and not attending.done():

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from wss import acme_http as plain_http
 from wss.config.settings import SettingError, Settings, read_settings
 from wss.net.certificate import Certificate, follow_expiry
-from wss.net.loop import ListeningLoop
+from wss.net.loop import Loop
 from wss.observability import metrics, status
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics
 from wss.process.app_loader import load_handler, rooms_in_use
-from wss.server import PROXY_LEAVES, SERVICE_RESTART, WebSocketServer
+from wss.server import PROXY_DRAINING, SERVICE_RESTART, WebSocketServer
 
 if TYPE_CHECKING:
     from wss.rooms import Rooms
@@ -54,9 +54,9 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     server = WebSocketServer(handler, settings, counts, rooms)
     commands: dict[str, Callable[..., dict[str, Any]]] = {
         status.DESCRIBE: Report(server, counts).describe,
-        PROXY_LEAVES: server.close_those_of,
+        PROXY_DRAINING: server.close_clients_of_proxy,
     }
-    answering = await status.answer_on(status.socket_path(settings.run_dir, number), commands)
+    answering = await status.serve_control_socket(status.socket_path(settings.run_dir, number), commands)
     await server.listen(sock, certificate)
     if certificate:
         keeping.append(asyncio.create_task(certificate.follow()))
@@ -110,7 +110,7 @@ class Report:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
             "process": os.getpid(),
-            "state": "stopping" if self._server.draining else self._server.complaint or "serving",
+            "state": "stopping" if self._server.draining else self._server.degraded_reason or "serving",
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._counts.opened_so_far,
@@ -159,7 +159,7 @@ if __name__ == "__main__":
     try:
         settings = read_settings(os.environ)
         start_logging(settings)
-        with asyncio.Runner(loop_factory=ListeningLoop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_main(settings))
     except (SettingError, OSError) as error:
         sys.exit(f"error: {error}")

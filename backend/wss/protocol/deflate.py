@@ -14,7 +14,7 @@ from wss.protocol.frames import CONTINUATION, Frame
 
 NAME = "permessage-deflate"
 # What a client may inflate at once, before its handler gets to see anything: so many of the largest messages.
-MOST_AT_ONCE = 16
+MAX_MESSAGES_AT_ONCE = 16
 # What zlib appends to each flush and the sender leaves off (RFC 7692 section 7.2.1).
 _TAIL = b"\x00\x00\xff\xff"
 
@@ -55,7 +55,7 @@ class Deflate:
         self._deflator = zlib.compressobj(wbits=self._bits)
         self._inflator = zlib.decompressobj(-zlib.MAX_WBITS)
         self._compressed = False  # the message that is under way
-        self._most_at_once = MOST_AT_ONCE * largest
+        self._most_at_once = MAX_MESSAGES_AT_ONCE * largest
         self._at_once = 0
 
     def decode_frame(self, opcode: int, frame: Frame, most: int) -> bytes:

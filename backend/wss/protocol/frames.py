@@ -45,7 +45,7 @@ def encoded(data: object) -> bytes:
     raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
 
 
-class Message:
+class PreparedMessage:
     """A message for many, framed once for all of them that do not compress."""
 
     def __init__(self, message: str | bytes) -> None:

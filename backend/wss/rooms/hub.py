@@ -64,7 +64,7 @@ async def reach(settings: Settings, patience: float = 10.0) -> None:
         await asyncio.sleep(FIRST_PAUSE)
 
 
-class _Said(NamedTuple):
+class _Publication(NamedTuple):
     """What is to be said, and who waits for the number of workers that it reaches; no contents: just the number."""
 
     topic: str
@@ -82,7 +82,7 @@ class Hub:
         self._receive = receive
         self._wanted: set[str] = set()
         self._acknowledged: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
-        self._outbox: deque[_Said] = deque()
+        self._outbox: deque[_Publication] = deque()
         self._changes: deque[tuple[bool, str]] = deque()  # topics, and whether to subscribe
         self._something_to_do = asyncio.Event()
         self._takes_changes = False
@@ -117,13 +117,13 @@ class Hub:
 
     def publish(self, topic: str, contents: bytes) -> asyncio.Future[int | None]:
         """Say something; the future: how many workers it reached (this one too, if subscribed), None if it is lost."""
-        return self._say(_Said(topic, contents, asyncio.get_running_loop().create_future()))
+        return self._say(_Publication(topic, contents, asyncio.get_running_loop().create_future()))
 
     def listeners(self, topic: str) -> asyncio.Future[int | None]:
         """Ask how many workers are subscribed to a topic; the future is None where the hub is away."""
-        return self._say(_Said(topic, None, asyncio.get_running_loop().create_future()))
+        return self._say(_Publication(topic, None, asyncio.get_running_loop().create_future()))
 
-    def _say(self, said: "_Said") -> asyncio.Future[int | None]:
+    def _say(self, said: "_Publication") -> asyncio.Future[int | None]:
         if self.is_up:
             self._outbox.append(said)
             self._something_to_do.set()
@@ -250,7 +250,7 @@ class Hub:
         self._lose(self._outbox)
         self._outbox.clear()
 
-    def _lose(self, batch: Iterable["_Said"]) -> None:
+    def _lose(self, batch: Iterable["_Publication"]) -> None:
         for said in batch:
             if said.contents is not None:
                 self._lost += 1

@@ -15,8 +15,8 @@ from itertools import count as count_up
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wss.connection.connection import Connection
-from wss.protocol.frames import TEXT, Message
-from wss.rooms.survey import Question
+from wss.protocol.frames import TEXT, PreparedMessage
+from wss.rooms.survey import Survey
 
 if TYPE_CHECKING:  # what needs no hub does not load its client
     from wss.rooms.hub import Hub
@@ -62,7 +62,7 @@ class Rooms:
         self._clients: dict[Connection, _Client] = {}
         self._by_id: dict[str, _Client] = {}
         self._topics: dict[str, set[_Client]] = {_ALL: set()}
-        self._questions: dict[int, Question] = {}
+        self._surveys: dict[int, Survey] = {}
 
     # For handlers.
 
@@ -111,8 +111,8 @@ class Rooms:
         """
         worker = client.partition(".")[0]
         if worker == self.worker:
-            return self._send_to_own(client, Message(message))
-        return bool(self._hub and await self._publish(_worker(worker), Message(message), to=client))
+            return self._send_to_own(client, PreparedMessage(message))
+        return bool(self._hub and await self._publish(_worker(worker), PreparedMessage(message), to=client))
 
     async def count(self, room: str | None = None) -> int:
         """Return how many clients are in a room; without a room, how many are connected."""
@@ -136,7 +136,7 @@ class Rooms:
     # For the server.
 
     @property
-    def is_whole(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether clients of all workers reach each other."""
         return self._hub is None or self._hub.is_up
 
@@ -165,16 +165,16 @@ class Rooms:
         said = json.loads(head)
         is_own = said["from"] == self.worker  # which knows it already
         if "answer" in said:
-            if question := self._questions.get(said["answer"]):
-                question.hear(json.loads(payload))
+            if survey := self._surveys.get(said["answer"]):
+                survey.add_reply(json.loads(payload))
         elif "question" in said and is_own:
-            if question := self._questions.get(said["question"]):
-                question.hear()
+            if survey := self._surveys.get(said["question"]):
+                survey.add_reply()
         elif "question" in said:
             answer = json.dumps(self._about(topic, said["what"]))
-            self._publish(_worker(said["from"]), Message(answer), answer=said["question"])
+            self._publish(_worker(said["from"]), PreparedMessage(answer), answer=said["question"])
         elif not is_own:
-            message = Message(payload.decode() if said["kind"] == TEXT else payload)
+            message = PreparedMessage(payload.decode() if said["kind"] == TEXT else payload)
             if to := said.get("to"):
                 self._send_to_own(to, message)
             else:
@@ -206,19 +206,19 @@ class Rooms:
             if self._hub:
                 self._hub.unsubscribe(topic)
 
-    def _send_to_own(self, id_: str, message: Message) -> bool:
+    def _send_to_own(self, id_: str, message: PreparedMessage) -> bool:
         client = self._by_id.get(id_)
         if client:
             client.connection.push(message)
         return client is not None
 
     async def _send(self, topic: str, text_or_bytes: str | bytes, exclude: Connection | None = None) -> bool:
-        message = Message(text_or_bytes)
+        message = PreparedMessage(text_or_bytes)
         members = self._topics.get(topic, ())
         _push((client for client in members if client.connection is not exclude), message)
         return self._hub is None or await self._publish(topic, message) is not None
 
-    def _publish(self, topic: str, message: Message, **about: Any) -> asyncio.Future[int | None]:
+    def _publish(self, topic: str, message: PreparedMessage, **about: Any) -> asyncio.Future[int | None]:
         assert self._hub
         head = json.dumps({"from": self.worker, "kind": message.kind, **about})
         return self._hub.publish(topic, head.encode() + b"\n" + message.payload)
@@ -236,20 +236,20 @@ class Rooms:
         if not (self._hub and self._hub.is_up):
             return []
         number = next(self._numbers)
-        question = self._questions[number] = Question()
+        survey = self._surveys[number] = Survey()
         try:
-            reached = await self._publish(topic, Message(b""), question=number, what=what)
-            question.expect(reached or 0)
+            reached = await self._publish(topic, PreparedMessage(b""), question=number, what=what)
+            survey.expect(reached or 0)
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                await question.answered.wait()
+                await survey.answered.wait()
         except TimeoutError:
-            log.warning("of %d workers, %d said who is with them", question.reached, question.heard_of)
+            log.warning("of %d workers, %d said who is with them", survey.reached, survey.replied)
         finally:
-            del self._questions[number]
-        return question.answers
+            del self._surveys[number]
+        return survey.answers
 
 
-def _push(clients: Iterable[_Client], message: Message) -> None:
+def _push(clients: Iterable[_Client], message: PreparedMessage) -> None:
     for client in tuple(clients):
         client.connection.push(message)
 

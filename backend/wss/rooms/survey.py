@@ -1,24 +1,24 @@
-"""A question to all workers that have something to say, and their answers, as the hub brings them."""
+"""A survey to all workers that have something to say, and their answers, as the hub brings them."""
 
 import asyncio
 from typing import Any
 
 
-class Question:
+class Survey:
     """Open until as many have answered as it has reached."""
 
     def __init__(self) -> None:
         self.answered = asyncio.Event()
         self.answers: list[Any] = []
-        self.heard_of = 0
+        self.replied = 0
         self.reached = -1
 
-    def hear(self, *answer: Any) -> None:
+    def add_reply(self, *answer: Any) -> None:
         self.answers += answer
-        self.heard_of += 1
+        self.replied += 1
         self.expect(self.reached)
 
     def expect(self, number: int) -> None:
         self.reached = number
-        if self.heard_of >= number >= 0:
+        if self.replied >= number >= 0:
             self.answered.set()

@@ -48,7 +48,7 @@ def test_all_clients_of_a_proxy_that_leaves_are_closed_and_no_others(start: Star
     server = start(WORKERS="2", TRUSTED_PROXIES="127.0.0.0/8")
     server.wait_for("(serving)")
     clients, others = ([Via(server, address, HANDSHAKE, opened) for _ in range(CLIENTS)] for address in (PROXY, OTHER))
-    assert Via(server, PROXY, _ask("/leaving"), opened).status == 200
+    assert Via(server, PROXY, _ask("/internal/proxy-draining"), opened).status == 200
     assert [client.close_code() for client in clients] == [1012] * CLIENTS
     assert all(other.hears(b"\x81\x02ok") for other in others)
 
@@ -56,5 +56,5 @@ def test_all_clients_of_a_proxy_that_leaves_are_closed_and_no_others(start: Star
 def test_who_is_no_proxy_cannot_ask(start: Start, opened: ExitStack) -> None:
     server = start(TRUSTED_PROXIES="10.0.0.0/8")
     client = Via(server, PROXY, HANDSHAKE, opened)
-    assert Via(server, PROXY, _ask("/leaving"), opened).status == 404
+    assert Via(server, PROXY, _ask("/internal/proxy-draining"), opened).status == 404
     assert client.hears(b"\x81\x02ok")
