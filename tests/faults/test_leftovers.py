@@ -1,7 +1,6 @@
 """A run that is ended, in whatever way, leaves nothing on the machine but what the next run uses again."""
 
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -50,7 +49,12 @@ def test_a_run_that_is_ended_leaves_nothing_behind(
 def _left(engine: docker.DockerClient, prefix: str) -> list[str]:
     """Return the names of what the run has made."""
     named: dict[str, Any] = {"name": prefix}
-    images = [tag for image in engine.images.list() for tag in image.tags if re.match(prefix, tag)]
+    images = [
+        str(image.id)
+        for image in engine.images.list()
+        for name in (*image.tags, image.labels.get("com.docker.compose.project", ""))
+        if name.startswith(prefix)
+    ]
     containers = engine.containers.list(all=True, ignore_removed=True, filters=named)
     networks, volumes = engine.networks.list(filters=named), engine.volumes.list(filters=named)
     return [*images, *(str(each.id) for each in (*containers, *networks, *volumes))]

@@ -75,6 +75,11 @@ def remove_all(prefix: str) -> None:
         for image in engine.images.list(filters={"reference": f"{prefix}*"}):
             for tag in image.tags:
                 engine.images.remove(tag, force=True)
+        # Those whose tag another build of the run has taken over: Compose labels each with its project.
+        for image in engine.images.list(filters={"dangling": True}):
+            if image.labels.get("com.docker.compose.project", "").startswith(prefix):
+                with suppress(NotFound):
+                    engine.images.remove(str(image.id), force=True)
 
 
 def _reap(name: str, directory: Path) -> None:
