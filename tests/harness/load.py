@@ -10,7 +10,7 @@ import websocket
 from client import TIMEOUT, Target
 from eventually import eventually
 
-INTERVAL = 0.05  # seconds from one connect to the next, in each thread
+INTERVAL = 0.1  # seconds from one connect to the next, in each thread
 THREADS = 2
 
 

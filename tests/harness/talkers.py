@@ -15,7 +15,7 @@ import websocket
 from client import TIMEOUT, Target
 from eventually import eventually
 
-PAUSE = 0.01  # seconds between two messages of all of them
+PAUSE = 0.02  # seconds between two messages of all of them
 
 
 class Talker:
