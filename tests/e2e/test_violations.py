@@ -30,7 +30,8 @@ def _frame(
         pytest.param(_frame(ABNF.OPCODE_PING, bytes(126)), 1002, id="oversize ping"),
         pytest.param(_frame(ABNF.OPCODE_CLOSE, (1006).to_bytes(2, "big")), 1002, id="bad close code"),
         pytest.param(_frame(ABNF.OPCODE_TEXT, b"\xff"), 1007, id="bad UTF-8"),
-        pytest.param(_frame(ABNF.OPCODE_BINARY, bytes(1024 * 1024 + 1)), 1009, id="over 1 MiB"),
+        # The head alone: the server hangs up then, and a client that is still sending might see that before the close.
+        pytest.param(_frame(ABNF.OPCODE_BINARY, bytes(1024 * 1024 + 1))[:14], 1009, id="over 1 MiB"),
     ],
 )
 def test_a_violation_is_answered_with_its_code_and_disturbs_nobody(
