@@ -116,10 +116,10 @@ def flag(value: str) -> bool:
     return value == "1"
 
 
-def tls_policy(value: str) -> str:
+def is_modern_tls_policy(value: str) -> bool:
     if value not in ("intermediate", "modern"):
         raise ValueError("not a policy. Give intermediate (TLS 1.2 and 1.3) or modern (1.3 alone)")
-    return value
+    return value == "modern"
 
 
 def size(value: str) -> int:

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
-from wss.config import parsers as values
-
-Parsed = TypeVar("Parsed")
+from wss.config import parsers
 
 # Seconds between pings at most: the timeouts of nginx.conf and httpd.conf are 30.
 MAX_PING_INTERVAL = 20.0
@@ -21,77 +19,99 @@ class SettingError(ValueError):
     """A setting is wrong; the message names it, its value and the remedy."""
 
 
+class Setting(NamedTuple):
+    """Where a value comes from."""
+
+    name: str
+    """In the environment."""
+    default: str
+    """As text, as it would be in the environment."""
+    parse: Callable[[str], object]
+    """Returns the value of a text; raises ValueError, which names what is wrong and what to give instead."""
+
+
+def _from(name: str, default: str, parse: Callable[[str], object]) -> dict[str, Setting]:
+    """Return the metadata of a field."""
+    return {"setting": Setting(name, default, parse)}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the operator decided. The README's table of settings gives the meaning of each."""
 
-    app: str
+    app: str = field(metadata=_from("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
-    domain: frozenset[str]
+    domain: frozenset[str] = field(metadata=_from("DOMAIN", "localhost", parsers.host_names))
     """The host names that clients may ask for, in lower case; IPv6 addresses without brackets."""
-    ws_paths: tuple[str, ...]
+    ws_paths: tuple[str, ...] = field(metadata=_from("WS_PATHS", "/wss,/", parsers.paths))
     """The paths that are a WebSocket, the one to be named in errors first."""
-    origins: frozenset[str]
+    origins: frozenset[str] = field(metadata=_from("ORIGINS", "", parsers.origins))
     """The origins whose pages may connect, ``https://*.example.com`` for all subdomains; empty: every origin may."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
+        metadata=_from("TRUSTED_PROXIES", "", parsers.networks)
+    )
     """The networks whose X-Real-IP is believed."""
-    subprotocols: tuple[str, ...]
+    subprotocols: tuple[str, ...] = field(metadata=_from("SUBPROTOCOLS", "", parsers.subprotocols))
     """The subprotocols that the handler speaks, the preferred one first."""
-    compression: bool
+    compression: bool = field(metadata=_from("COMPRESSION", "off", parsers.switch))
     """Whether permessage-deflate is agreed to."""
-    max_message: int
+    max_message: int = field(metadata=_from("MAX_MESSAGE", "1M", parsers.size))
     """Bytes of one message."""
-    max_fragments: int
+    max_fragments: int = field(metadata=_from("MAX_FRAGMENTS", "4096", parsers.count))
     """Frames of one message, empty ones too."""
-    max_header: int
+    max_header: int = field(metadata=_from("MAX_HEADER", "16K", parsers.header_size))
     """Bytes of a request line and headers together."""
-    max_connections: int
+    max_connections: int = field(metadata=_from("MAX_CONNECTIONS", "16000", parsers.count))
     """Open websockets of one worker."""
-    max_connections_per_address: int | None
+    max_connections_per_address: int | None = field(
+        metadata=_from("MAX_CONNECTIONS_PER_ADDRESS", "off", parsers.count_or_off)
+    )
     """Open websockets of one client address (of one /64 in IPv6) in one worker; None: as many as there is room for."""
-    max_handshakes_per_address: int | None
+    max_handshakes_per_address: int | None = field(
+        metadata=_from("MAX_HANDSHAKES_PER_ADDRESS", "off", parsers.count_or_off)
+    )
     """Handshakes of one client address (of one /64 in IPv6) per minute in one worker; None: any number."""
-    handshake_timeout: float
+    handshake_timeout: float = field(metadata=_from("HANDSHAKE_TIMEOUT", "10", parsers.seconds))
     """Seconds for the TLS handshake, and again for the HTTP request."""
-    ping_interval: float
+    ping_interval: float = field(metadata=_from("PING_INTERVAL", "20", parsers.seconds))
     """Seconds between pings of ours."""
-    ping_timeout: float
+    ping_timeout: float = field(metadata=_from("PING_TIMEOUT", "20", parsers.seconds))
     """Seconds that a client has to answer one."""
-    stop_spread: float
+    stop_spread: float = field(metadata=_from("STOP_SPREAD", "1", parsers.spread))
     """Seconds over which the close frames of a stop are spread."""
-    write_limit: int
+    write_limit: int = field(metadata=_from("WRITE_LIMIT", "64K", parsers.size))
     """Bytes that may wait for a client to read them before its handler has to wait too."""
-    slow_reader_timeout: float
+    slow_reader_timeout: float = field(metadata=_from("SLOW_READER_TIMEOUT", "30", parsers.seconds))
     """Seconds that a client may leave unread what is sent to it."""
-    log_format: str
+    log_format: str = field(metadata=_from("LOG_FORMAT", "auto", parsers.log_format))
     """``json``, ``text``, or ``auto``: text at a terminal."""
-    workers: int
+    workers: int = field(metadata=_from("WORKERS", "1", parsers.processes))
     """How many processes share the port."""
-    port: int
+    port: int = field(metadata=_from("PORT", "8282", parsers.port))
     """The TCP port to listen on; 0: any free one."""
-    metrics_port: int
+    metrics_port: int = field(metadata=_from("METRICS_PORT", "8283", parsers.port))
     """The TCP port of the metrics; 0: any free one."""
-    run_dir: Path | None
+    run_dir: Path | None = field(metadata=_from("RUN_DIR", "", parsers.path))
     """The directory for sockets and counters of the workers; None: one for this run, under the temporary directory."""
-    tls_modern: bool
+    tls_modern: bool = field(metadata=_from("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     """Whether TLS 1.2 is refused."""
-    hsts: bool
+    hsts: bool = field(metadata=_from("HSTS", "0", parsers.flag))
     """Whether browsers are told to use nothing but https for two years."""
-    tls: Path | None
+    tls: Path | None = field(metadata=_from("TLS_DIR", "", parsers.path))
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
-    challenges: Path | None
+    challenges: Path | None = field(metadata=_from("CHALLENGES", "", parsers.path))
     """What to show an ACME server on port 80, a directory; None: port 80 is closed."""
-    page: Path | None
+    page: Path | None = field(metadata=_from("PAGE", "", parsers.path))
     """The HTML file to serve on ``/`` to those that want no websocket; None: none."""
-    public_port: int
+    public_port: int = field(metadata=_from("DIRECT_PORT", "8282", parsers.published_port))
     """The port that clients connect to for TLS, where it is ours."""
-    expiry_file: Path | None
+    expiry_file: Path | None = field(metadata=_from("EXPIRY_FILE", "", parsers.path))
     """Where the desk says when the proxy's certificate expires."""
-    hub: str | None
+    hub: str | None = field(metadata=_from("HUB", "", parsers.hub))
     """The URL of the Valkey by which workers reach each other's clients; None: each is alone."""
-    hub_password_file: Path | None
+    hub_password_file: Path | None = field(metadata=_from("HUB_PASSWORD_FILE", "", parsers.path))
     """Where its password is, unless it is in the URL."""
-    replicas: str | None
+    replicas: str | None = field(metadata=_from("REPLICAS", "", parsers.name))
     """The host name that all replicas of this service share; None: there is but one."""
 
 
@@ -107,49 +127,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     what is not set.
     """
 
-    def read(name: str, default: str, parse: Callable[[str], Parsed]) -> Parsed:
-        value = environment.get(name, "").strip() or default
+    values = {}
+    for each in fields(Settings):
+        setting: Setting = each.metadata["setting"]
+        text = environment.get(setting.name, "").strip() or setting.default
         try:
-            return parse(value)
+            values[each.name] = setting.parse(text)
         except ValueError as error:
-            raise SettingError(f"{name}={without_password(value)!r}: {error}") from None
-
-    settings = Settings(
-        app=read("APP", "apps.ok:handler", values.handler),
-        domain=read("DOMAIN", "localhost", values.host_names),
-        ws_paths=read("WS_PATHS", "/wss,/", values.paths),
-        trusted_proxies=read("TRUSTED_PROXIES", "", values.networks),
-        stop_spread=read("STOP_SPREAD", "1", values.spread),
-        origins=read("ORIGINS", "", values.origins),
-        subprotocols=read("SUBPROTOCOLS", "", values.subprotocols),
-        compression=read("COMPRESSION", "off", values.switch),
-        max_message=read("MAX_MESSAGE", "1M", values.size),
-        max_fragments=read("MAX_FRAGMENTS", "4096", values.count),
-        max_header=read("MAX_HEADER", "16K", values.header_size),
-        max_connections=read("MAX_CONNECTIONS", "16000", values.count),
-        max_connections_per_address=read("MAX_CONNECTIONS_PER_ADDRESS", "off", values.count_or_off),
-        max_handshakes_per_address=read("MAX_HANDSHAKES_PER_ADDRESS", "off", values.count_or_off),
-        handshake_timeout=read("HANDSHAKE_TIMEOUT", "10", values.seconds),
-        ping_interval=read("PING_INTERVAL", "20", values.seconds),
-        ping_timeout=read("PING_TIMEOUT", "20", values.seconds),
-        write_limit=read("WRITE_LIMIT", "64K", values.size),
-        slow_reader_timeout=read("SLOW_READER_TIMEOUT", "30", values.seconds),
-        log_format=read("LOG_FORMAT", "auto", values.log_format),
-        workers=read("WORKERS", "1", values.processes),
-        port=read("PORT", "8282", values.port),
-        metrics_port=read("METRICS_PORT", "8283", values.port),
-        run_dir=read("RUN_DIR", "", values.path),
-        tls_modern=read("TLS_POLICY", "intermediate", values.tls_policy) == "modern",
-        hsts=read("HSTS", "0", values.flag),
-        tls=read("TLS_DIR", "", values.path),
-        challenges=read("CHALLENGES", "", values.path),
-        page=read("PAGE", "", values.path),
-        public_port=read("DIRECT_PORT", "8282", values.published_port),
-        expiry_file=read("EXPIRY_FILE", "", values.path),
-        hub=read("HUB", "", values.hub),
-        hub_password_file=read("HUB_PASSWORD_FILE", "", values.path),
-        replicas=read("REPLICAS", "", values.name),
-    )
+            raise SettingError(f"{setting.name}={without_password(text)!r}: {error}") from None
+    settings = Settings(**values)  # type: ignore[arg-type]  # each parser returns what its field is
     if settings.ping_interval > MAX_PING_INTERVAL:
         raise SettingError(
             f"PING_INTERVAL={settings.ping_interval:g}: the proxies close what is silent for longer."
