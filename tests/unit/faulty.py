@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnosis import examine
+from eventually import LIMIT
 from promise import slowness
 
 from doctor.finding import Finding
@@ -20,7 +21,7 @@ NAME = "wss.example"
 UPGRADED = ("Upgrade: websocket", "Connection: Upgrade")
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 # Seconds. A server that is not silent answers within that on this machine, and a test of silence does not take long.
-PATIENCE = 2.0 * slowness()
+PATIENCE = min(2.0 * slowness(), 10.0)
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | N
         def attend(connection: socket.socket) -> None:
             # The client may go away at any moment, and judges by what it has got.
             with suppress(OSError), connection:
-                connection.settimeout(10)
+                connection.settimeout(LIMIT)
                 if context is None:
                     behave(connection)
                 else:

@@ -14,6 +14,7 @@ import trustme
 from diagnosis import problem_of, warnings_of
 from faulty import (
     NAME,
+    PATIENCE,
     UPGRADED,
     close_with_1008,
     examine_port,
@@ -212,7 +213,7 @@ def test_a_line_that_is_cut_when_idle(context: ssl.SSLContext, ca_file: Path) ->
     def impatient(connection: ServerConnection) -> None:
         try:
             while True:
-                connection.send(connection.recv(timeout=1))
+                connection.send(connection.recv(timeout=PATIENCE))
         except (TimeoutError, ConnectionClosed):
             connection.socket.shutdown(socket.SHUT_RDWR)
 
@@ -226,7 +227,7 @@ def test_a_line_that_the_server_closes_when_idle(context: ssl.SSLContext, ca_fil
     def restart(connection: ServerConnection) -> None:
         try:
             while True:
-                connection.send(connection.recv(timeout=1))
+                connection.send(connection.recv(timeout=PATIENCE))
         except TimeoutError:
             connection.close(1012, "restart")
         except ConnectionClosed:
