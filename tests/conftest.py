@@ -39,9 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if url and not (urlsplit(url).scheme == "wss" and urlsplit(url).hostname):
         raise pytest.UsageError(f"--url={url}: give a wss:// URL, for example wss://example.com/wss")
     config.stash[_RUN] = run = Run()
-    is_worker = hasattr(config, "workerinput")
-    if not (is_worker or os.environ.get("E2E_KEEP") or url):
-        run.start_reaper()
+    if not hasattr(config, "workerinput"):  # of pytest-xdist: not in its workers
+        run.start_reaper(keep=bool(url or os.environ.get("E2E_KEEP")))
     # A terminated run cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

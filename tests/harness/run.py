@@ -38,10 +38,10 @@ class Run:
         """The descriptor of the lock, for child processes that make something to be removed."""
         return self._file.fileno()
 
-    def start_reaper(self) -> None:
-        """Let everything be removed when the last process of the run has ended."""
+    def start_reaper(self, *, keep: bool) -> None:
+        """Let everything be removed when the last process of the run has ended; `keep`: all but its directory."""
         # In a session of its own: what ends the run from a terminal does not end it.
-        command = [sys.executable, __file__, self.name, str(self.directory)]
+        command = [sys.executable, __file__, str(self.directory), *([] if keep else [self.name])]
         self._reaper = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end(self) -> None:
@@ -82,12 +82,13 @@ def remove_all(prefix: str) -> None:
                     engine.images.remove(str(image.id), force=True)
 
 
-def _reap(name: str, directory: Path) -> None:
+def _reap(directory: Path, *prefixes: str) -> None:
     with (directory / "alive").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        remove_all(name)
+        for prefix in prefixes:
+            remove_all(prefix)
         shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
-    _reap(sys.argv[1], Path(sys.argv[2]))
+    _reap(Path(sys.argv[1]), *sys.argv[2:])

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from test_handshake import decide, request
+from test_handshake_policy import decide, request
 
 SITE = Path(__file__).parents[2] / "site"
 PAGE = SITE / "index.html"
