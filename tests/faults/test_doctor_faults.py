@@ -63,9 +63,10 @@ class Faulty:
             except AssertionError as error:
                 raise AssertionError(container.logs().decode()) from error
         else:
-            # It has had its say, and is gone: what is left is the machine, on which nothing listens.
+            # It has ended. The backend is a machine of which nothing listens on 443.
             assert container.wait(timeout=LIMIT)["StatusCode"] != 0
-            address = self.host
+            networks = self._stack.container("backend").attrs["NetworkSettings"]["Networks"]
+            address = networks[f"{self._stack.project}_inner"]["IPAddress"]
         return examine(f"wss://{NAME}/wss", timeout=LIMIT, resolve=((NAME, 443, address),), ca=self._ca_file, **options)
 
 

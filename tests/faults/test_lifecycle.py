@@ -11,7 +11,7 @@ from eventually import eventually
 from exits import Exits
 from fixtures import Connect, NewStack
 from load import Steady
-from stack import PROBE, Outcome, Stack
+from stack import PATIENT, PROBE, Outcome, Stack
 
 CLIENTS = 5
 MANY = 200
@@ -19,7 +19,7 @@ MANY = 200
 
 @pytest.fixture(scope="module")
 def shared(profile: str, new_shared_stack: NewStack) -> Stack:
-    return new_shared_stack(profile, files=PROBE, APP="apps.probe:handler")
+    return new_shared_stack(profile, files=PROBE, APP="apps.probe:handler", **PATIENT)
 
 
 @pytest.fixture
