@@ -12,7 +12,9 @@ SERVICE_RESTART = 1012
 
 def close_code(ws: websocket.WebSocket) -> int:
     """Wait for the close frame, answer it; return its code."""
-    opcode, frame = ws.recv_data_frame(control_frame=True)
+    opcode = ABNF.OPCODE_PING
+    while opcode == ABNF.OPCODE_PING:  # which is answered, too
+        opcode, frame = ws.recv_data_frame(control_frame=True)
     assert opcode == ABNF.OPCODE_CLOSE
     return int.from_bytes(frame.data[:2], "big")
 
