@@ -254,7 +254,7 @@ class WebSocketServer:
             if isinstance(error, asyncio.CancelledError) and task:
                 if task.cancelling() and self._draining:
                     raise  # the server ends it
-                while task.uncancel():  # somebody else did; its client is still to be from_headers
+                while task.uncancel():  # cancelled by somebody else: the client still needs a close frame
                     pass
             log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
             return 1011

@@ -1,4 +1,4 @@
-"""Clones with a handler of one's own, and untouched ones in the profiles that tests/e2e leaves out."""
+"""Clones with a user's handler, and untouched clones in the profiles that tests/e2e does not cover."""
 
 import re
 from pathlib import Path

@@ -16,7 +16,7 @@ from eventually import eventually
 from fixtures import Connect, NewStack
 from load import THREADS, Steady
 from promise import promise
-from stack import PATIENT, Stack
+from stack import LONG_PING_TIMEOUT, Stack
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
 
@@ -32,7 +32,7 @@ def _server(ws: websocket.WebSocket) -> str:
 
 @pytest.fixture(scope="module")
 def replicas(profile: str, new_shared_stack: NewStack) -> Stack:
-    stack = new_shared_stack(profile, APP="apps.whoami:handler", **PATIENT)
+    stack = new_shared_stack(profile, APP="apps.whoami:handler", **LONG_PING_TIMEOUT)
     stack.build()
     return stack
 

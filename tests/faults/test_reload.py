@@ -9,7 +9,7 @@ from client import target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
 from load import Steady
-from stack import PATIENT, REPOSITORY
+from stack import LONG_PING_TIMEOUT, REPOSITORY
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
 
@@ -22,7 +22,7 @@ def _works(ws: websocket.WebSocket) -> bool:
 
 
 def test_ten_reloads_lose_nobody(profile: str, new_stack: NewStack, ca_file: Path, connect: Connect) -> None:
-    stack = new_stack(profile, **PATIENT)
+    stack = new_stack(profile, **LONG_PING_TIMEOUT)
     stack.up()
     target = target_of(stack, ca_file)
     opened = [connect(target) for _ in range(5)]
@@ -51,7 +51,7 @@ def test_the_reload_that_would_leave_no_room_is_refused(
     shipped = (REPOSITORY / "apache" / "httpd.conf").read_text()
     config.write_text(re.sub(r"(?m)^ServerLimit .*", "ServerLimit 24", shipped))  # 22 are needed for new clients
     override.write_text(LITTLE_ROOM.format(config=config))
-    stack = new_stack(profile, files=(REPOSITORY / "compose.yaml", override), **PATIENT)
+    stack = new_stack(profile, files=(REPOSITORY / "compose.yaml", override), **LONG_PING_TIMEOUT)
     stack.up()
     target = target_of(stack, ca_file)
     opened = [connect(target) for _ in range(10)]

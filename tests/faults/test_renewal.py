@@ -16,7 +16,7 @@ from fixtures import Connect, NewStack
 from load import Steady
 from pairs import write_pair
 from promise import promise
-from stack import PATIENT
+from stack import LONG_PING_TIMEOUT
 
 CLIENTS = 500
 PAUSE = 1.0  # seconds between two messages of a client
@@ -115,7 +115,7 @@ def test_ten_renewals_lose_nothing(
     directory = tmp_path / "certs"
     directory.mkdir()
     write_pair(ca.issue_cert("localhost"), directory)
-    stack = new_stack(profile, CERTS_DIR=str(directory), APP="apps.echo:handler", **PATIENT)
+    stack = new_stack(profile, CERTS_DIR=str(directory), APP="apps.echo:handler", **LONG_PING_TIMEOUT)
     stack.up()
     target = target_of(stack, ca_file)
 

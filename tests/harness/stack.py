@@ -20,7 +20,7 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 # With the handlers of the tests mounted, as the README mounts a user's.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
 # Of a stack whose clients need not answer pings in time: on a busy machine, many of them wait for their turn.
-PATIENT = {"PING_TIMEOUT": "600"}
+LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}

@@ -1,4 +1,4 @@
-"""Who a client is by its certificate: the same words, whoever from_peercert it."""
+"""Who a client is by its certificate: the same words, whoever verified it."""
 
 import pytest
 from multidict import CIMultiDict

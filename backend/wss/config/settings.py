@@ -96,7 +96,7 @@ class Settings:
     tls_modern: bool = field(metadata=_from("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     """Whether TLS 1.2 is refused."""
     hsts: bool = field(metadata=_from("HSTS", "0", parsers.flag))
-    """Whether browsers are told to use nothing but https for two years."""
+    """Whether responses carry Strict-Transport-Security, for two years."""
     tls: Path | None = field(metadata=_from("TLS_DIR", "", parsers.path))
     """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
     challenges: Path | None = field(metadata=_from("CHALLENGES", "", parsers.path))
