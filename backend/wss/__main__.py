@@ -1,53 +1,33 @@
-"""`python -m wss` serves; `python -m wss check` only says whether the settings can be served with."""
+"""`python -m wss` serves; `python -m wss check` only checks whether it can serve with the settings."""
 
 import asyncio
 import os
-import socket
 import sys
-from contextlib import suppress
 from dataclasses import replace
 
 from wss.config.settings import SettingError, Settings, read_settings
+from wss.connection.plugins import registered
 from wss.observability import metrics
 from wss.observability.logs import start_logging
-from wss.process.app_loader import load_handler, rooms_in_use
+from wss.process.app_loader import load_handler
 from wss.process.supervisor import Supervisor, run_directory
-
-_ALONE = (
-    "the handler uses wss.rooms, and clients of different processes would not reach each other."
-    " Give HUB=valkey://hub (`--profile hub`)"
-)
 
 
 def check() -> Settings:
-    """Return the settings, or end the process with one line that says what is wrong with them."""
+    """Return the settings, or end the process with one line that names what is wrong with them."""
     try:
         settings = read_settings(os.environ)
         load_handler(settings.app)
-        if rooms_in_use() and not settings.hub and settings.workers > 1:
-            raise SettingError(f"WORKERS={settings.workers}: {_ALONE}, or WORKERS=1")
+        for plugin in registered:  # by the handler's imports
+            plugin.check(settings)
     except SettingError as error:
         sys.exit(f"error: {error}")
     return settings
 
 
-async def _check_rooms(settings: Settings) -> None:
-    """Raise SettingError where clients of the same room would not reach each other."""
-    if settings.hub:
-        from wss.rooms.hub import reach  # its client is as large as all of ours
-
-        await reach(settings)
-    elif settings.replicas:
-        with suppress(OSError):  # nobody to ask: no Docker
-            found = await asyncio.get_running_loop().getaddrinfo(settings.replicas, None, family=socket.AF_INET)
-            replicas = {address for *_, address in found}
-            if len(replicas) > 1:
-                raise SettingError(f"{len(replicas)} replicas: {_ALONE}, or one replica")
-
-
 async def _serve(settings: Settings) -> int:
-    if rooms_in_use():
-        await _check_rooms(settings)
+    for plugin in registered:
+        await plugin.reach(settings)
     with run_directory(settings.run_dir) as run_dir:
         try:
             watched = metrics.serve(run_dir, settings.metrics_port)

@@ -9,7 +9,8 @@ from typing import Any
 
 from wss.config.settings import Settings
 from wss.handshake.policy import hostname
-from wss.handshake.request_head import NOT_SERVED_HERE, AcceptedConnection, Limits, answer
+from wss.handshake.request_head import AcceptedConnection, Limits
+from wss.handshake.responses import MISDIRECTED, HttpResponse, plain_response
 from wss.net.listener import Listener, listening_socket
 
 PORT = 80
@@ -42,25 +43,25 @@ def respond(head: bytes, settings: Settings, challenges: Path) -> bytes:
     """Return the response to a request, given as its head."""
     request = _REQUEST.match(head)
     if not request:
-        return answer(HTTPStatus.BAD_REQUEST, "Send a path and a Host header.")
-    response = _decide(request, settings, challenges)
+        return plain_response(HTTPStatus.BAD_REQUEST, "Send a path and a Host header.").to_bytes()
+    response = _decide(request, settings, challenges).to_bytes()
     # RFC 9110 section 9.3.2.
     return response.partition(_END)[0] + _END if request["method"] == b"HEAD" else response
 
 
-def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> bytes:
+def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> HttpResponse:
     target, host = request["target"].decode("ascii"), hostname(request["host"].decode("ascii"))
     if host not in settings.domain:
-        return answer(HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
+        return MISDIRECTED
     if _CHALLENGE.fullmatch(target):
         try:
-            return answer(HTTPStatus.OK, (challenges / target[1:]).read_text("ascii").strip())
+            return plain_response(HTTPStatus.OK, (challenges / target[1:]).read_text("ascii").strip())
         except OSError:
-            return answer(HTTPStatus.NOT_FOUND, "No such challenge.")
+            return plain_response(HTTPStatus.NOT_FOUND, "No such challenge.")
     authority = f"[{host}]" if ":" in host else host
     port = "" if settings.public_port in (0, 443) else f":{settings.public_port}"
     location = f"https://{authority}{port}{target}"
-    return answer(HTTPStatus.PERMANENT_REDIRECT, f"It is at {location}", f"Location: {location}")
+    return plain_response(HTTPStatus.PERMANENT_REDIRECT, f"It is at {location}", {"Location": location})
 
 
 class _Answering(asyncio.BufferedProtocol):

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picows.websockets import ConnectionClosedError, ConnectionClosedOK
 from wss.protocol.close import (
     ABNORMAL_CLOSURE,
     MAX_CONTROL_PAYLOAD,
     NO_STATUS_RCVD,
-    close_code_and_initiator,
+    Ending,
     may_be_sent,
     payload_of,
 )
@@ -48,4 +49,20 @@ def _close(code: int) -> SimpleNamespace:
     ],
 )
 def test_the_code_is_that_of_who_closed_first(handshake: SimpleNamespace | None, ended: tuple[int, str]) -> None:
-    assert close_code_and_initiator(handshake) == ended
+    assert Ending.of(handshake).code_and_initiator == ended
+
+
+@pytest.mark.parametrize(
+    ("handshake", "is_ok"),
+    [
+        (None, False),
+        (SimpleNamespace(recv=_close(1000), sent=_close(1001), recv_then_sent=False), True),
+        (SimpleNamespace(recv=_close(0), sent=_close(0), recv_then_sent=True), True),
+        (SimpleNamespace(recv=_close(1000), sent=_close(4000), recv_then_sent=False), False),
+        (SimpleNamespace(recv=None, sent=_close(1011), recv_then_sent=False), False),
+    ],
+)
+def test_each_raise_gets_an_exception_of_its_own(handshake: SimpleNamespace | None, is_ok: bool) -> None:
+    ending = Ending.of(handshake)
+    assert isinstance(ending.exception(), ConnectionClosedOK if is_ok else ConnectionClosedError)
+    assert ending.exception() is not ending.exception()

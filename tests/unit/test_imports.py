@@ -8,7 +8,8 @@ from server import BACKEND
 
 # From top to bottom: each may import those below it, and no other.
 ORDER = (
-    *("__main__", "process", "server", "acme_http", "rooms", "net", "connection", "handshake", "observability"),
+    *("__main__", "process", "server", "acme_http", "sessions", "rooms", "net", "connection", "handshake"),
+    *("observability",),
     *("protocol", "config"),
 )
 PACKAGE = BACKEND / "wss"

@@ -15,7 +15,7 @@ PAGE = SITE / "index.html"
 def test_who_wants_no_websocket_gets_the_page() -> None:
     response = decide(request("/?x=1", without="Upgrade"), PAGE=str(PAGE))
     assert response
-    assert (response.status_code, response.body) == (200, PAGE.read_bytes())
+    assert (response.status, response.body) == (200, PAGE.read_bytes())
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
@@ -27,7 +27,7 @@ def test_who_wants_one_gets_it() -> None:
 def test_elsewhere_or_without_a_page_it_is_426(path: str, environment: dict[str, str]) -> None:
     response = decide(request(path, without="Upgrade"), **environment)
     assert response
-    assert response.status_code == 426
+    assert response.status == 426
 
 
 @pytest.mark.parametrize("element", ["style", "script"])

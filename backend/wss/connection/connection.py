@@ -1,174 +1,242 @@
-"""The open websocket as handlers know it: both halves, and what ends it; it counts what goes through.
+"""The open websocket as handlers know it: a receiver, a sender, pings, and the facts about the client.
 
 The API is that of websockets.asyncio.server.ServerConnection. picows has one, too, but compiled: what is stricter here
 had to be wrapped around it, frame by frame, and cost more than doing the whole in Python, on picows' core.
 """
 
 import asyncio
-import logging
 import os
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
-from picows import WSCloseCode, WSFrame, WSMsgType, WSProtocolError, WSTransport
-from picows.websockets import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, Request, Response, State
+from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
+from picows.websockets import Request, Response, State
 
 from wss.config.settings import Settings
-from wss.connection.sending import FlushScheduler, Sending
+from wss.connection.pings import Pings
+from wss.connection.receiver import Receiver
+from wss.connection.sender import FlushScheduler, Sender
 from wss.handshake.client_certificate import ClientCertificate
-from wss.handshake.rate_limits import AddressLimits
-from wss.observability.metrics import SAMPLED_ONE_IN, Metrics
-from wss.protocol.close import (
-    ABNORMAL_CLOSURE,
-    NO_STATUS_RCVD,
-    PING,
-    PONG,
-    close_code_and_initiator,
-    may_be_sent,
-    payload_of,
-)
+from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
+from wss.protocol.assembler import Assembler
+from wss.protocol.close import ABNORMAL_CLOSURE, NO_STATUS_RCVD, PING, PONG, Ending, may_be_sent, payload_of
 from wss.protocol.deflate import Deflate
-from wss.protocol.frames import PreparedMessage
+from wss.protocol.frames import BINARY, PreparedMessage
 
-log = logging.getLogger("wss.connection")
-
-# Seconds that a client has to answer our close frame; then its connection is cut.
+# Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
 
-_KEEPALIVE = b"wss"  # what our pings carry, and the pongs to them
+
+class Observer(Protocol):
+    """What follows the life of connections."""
+
+    def opened(self, connection: "Connection") -> None:
+        """The handshake is complete: messages can be sent and received."""
+
+    def ended(self, connection: "Connection", ending: Ending) -> None:
+        """No more messages can be sent or received."""
+
+    def handled(self, seconds: float) -> None:
+        """A handler took so long for a message; called for one in SAMPLED_ONE_IN."""
 
 
-class Connection(Sending):
+class Connection(WSListener):
     """A client's websocket."""
+
+    __slots__ = (
+        "__dict__",  # for attributes that a handler sets; it costs nothing until then
+        "_observer",
+        "_owed_pong",
+        "_pings",
+        "_receiver",
+        "_sender",
+        "accepted",
+        "certificate",
+        "client",
+        "ending",
+        "heard",
+        "opened",
+        "pings",
+        "request",
+        "request_id",
+        "response",
+        "traffic",
+        "ws_transport",
+    )
 
     def __init__(
         self,
         settings: Settings,
-        metrics: Metrics,
-        address_limits: AddressLimits,
         scheduler: FlushScheduler,
+        observer: Observer,
         request: Request,
         response: Response,
         *,
         client: str,
         certificate: ClientCertificate | None,
         accepted: float,
-        opened: Callable[["Connection"], None],
-        ended: Callable[["Connection"], None],
     ) -> None:
-        compression = response.headers.get("Sec-WebSocket-Extensions")
         loop = asyncio.get_running_loop()
+        compression = response.headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, settings.max_message, loop.call_soon) if compression else None
-        phase = random.randint(1, SAMPLED_ONE_IN)  # noqa: S311  # a sample, not a secret
-        super().__init__(settings, scheduler, client, metrics, deflate, phase)
+        self._observer = observer
         self.request = request
         self.response = response
+        self.client = client
         self.certificate = certificate
-        self._address_limits = address_limits
-        # From the proxy, so that its line and ours are found together; or our own.
-        self.request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
-        self.opened = accepted  # as time.monotonic() tells it; until it is open, when it was accepted
-        self._tell_opened = opened
-        self._tell_ended = ended
-        self._pinged = 0.0
-        self.latency = 0.0
-        """Seconds that the last ping took there and back; 0 until one did."""
-        self._pings_of_handlers: dict[bytes, tuple[asyncio.Future[float], float]] = {}
+        # The proxy's, so that its log line and ours have the same; or our own.
+        self.request_id: str = request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        self.accepted = accepted
+        """When TCP was accepted, as time.monotonic() counts."""
+        self.opened = 0.0
+        """When the websocket opened, as time.monotonic() counts; 0 before."""
+        self.ending: Ending | None = None
+        """How it ended, if it has."""
+        self.traffic = Traffic()
+        self.pings = self.heard = 0  # keepalives: how many were sent, and how many had been when a frame last came
+        self.ws_transport: WSTransport
+        self._pings = Pings()
         self._owed_pong: bytes | None = None
+        self._receiver = Receiver(
+            loop,
+            Assembler(settings.max_message, settings.max_fragments, deflate),
+            self.traffic,
+            observer.handled,
+            random.randint(1, SAMPLED_ONE_IN),  # noqa: S311  # a sample, not a secret
+        )
+        self._sender = Sender(
+            scheduler,
+            deflate,
+            self.traffic,
+            client=client,
+            write_limit=settings.write_limit,
+            slow_reader_timeout=settings.slow_reader_timeout,
+        )
 
-    # What picows tells: https://picows.readthedocs.io/en/stable/reference.html#picows.WSListener
+    # What picows calls: https://picows.readthedocs.io/en/stable/reference.html#picows.WSListener
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
-        transport.underlying_transport.set_write_buffer_limits(high=self._write_limit)
-        accepted, self.opened = self.opened, time.monotonic()
-        self._address_limits.enter(self.client)
-        self._metrics.opened(self.opened - accepted, self.traffic)
-        self._tell_opened(self)
+        self._receiver.start(transport.underlying_transport)
+        self._sender.start(transport)
+        self.opened = time.monotonic()
+        self._observer.opened(self)
 
-    def take_control(self, kind: int, frame: WSFrame) -> None:
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        """Take in a frame; one that the client must not send ends the connection, once what came before is handled."""
+        self.heard = self.pings
+        opcode: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
+        try:
+            if opcode <= BINARY:
+                self._receiver.add(opcode, frame)
+            elif not self._receiver.is_finished:
+                self._take_control(opcode, frame)
+        except UnicodeDecodeError:
+            self._refuse(WSCloseCode.INVALID_TEXT, "text is not valid UTF-8")
+        except WSProtocolError as error:
+            self._refuse(error.code, error.args[1])
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.ending = ending = Ending.of(transport.close_handshake)
+        self._sender.end(ending)
+        self._receiver.end(ending)
+        self._pings.end(ending)
+        self._observer.ended(self, ending)
+
+    def pause_writing(self) -> None:
+        self._sender.pause()
+
+    def resume_writing(self) -> None:
+        self._sender.resume()
+        if self._owed_pong is not None:
+            self._sender.send_pong(self._owed_pong)
+            self._owed_pong = None
+
+    # Frames of the client that are not data.
+
+    def _take_control(self, opcode: int, frame: WSFrame) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
-        if kind == PING:
-            self._answer_ping(frame.get_payload_as_bytes())
-        elif kind == PONG:
-            self._take_pong(frame.get_payload_as_bytes())
+        if opcode == PING:
+            # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer. A client that pings and does
+            # not read would otherwise fill our memory with pongs.
+            if self._sender.is_paused:
+                self._owed_pong = frame.get_payload_as_bytes()
+            else:
+                self._sender.send_pong(frame.get_payload_as_bytes())
+        elif opcode == PONG:
+            self._pings.take_pong(frame.get_payload_as_bytes())
         else:
             self._answer_close(frame)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        closing: Any = transport.close_handshake
-        sent, received = (closing.sent, closing.recv) if closing else (None, None)
-        codes = {info.code for info in (sent, received) if info}
-        kind = ConnectionClosedOK if closing and codes <= {0, 1000, 1001} else ConnectionClosedError
-        closed = kind(received, sent, closing.recv_then_sent if closing else None)
-        super().resume_writing()
-        self.end_receiving(closed)
-        for waiting, _ in self._pings_of_handlers.values():
-            if not waiting.done():
-                waiting.set_exception(closed)
-                waiting.exception()  # nobody need wait for it
-        self._address_limits.leave(self.client)
-        self._tell_ended(self)
-        code, closed_by = close_code_and_initiator(closing)
-        self._metrics.closed(code, closed_by, self.traffic)
-        log.info(
-            "closed",
-            extra={
-                "id": self.request_id,
-                "client": self.client,
-                "path": self.path,
-                "seconds": round(time.monotonic() - self.opened, 3),
-                **self.traffic.as_dict(),
-                "code": code,
-                "closed_by": closed_by,
-            },
-        )
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._owed_pong is not None:
-            self.ws_transport.send_pong(self._owed_pong)
-            self._owed_pong = None
-
-    # Pings: of the client, of the server (see keepalive), of a handler.
-
-    def _answer_ping(self, payload: bytes) -> None:
-        # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer. A client that pings and does not
-        # read would otherwise fill our memory with pongs.
-        if self._read_on:
-            self._owed_pong = payload
+    def _answer_close(self, frame: WSFrame) -> None:
+        if not frame.payload_size:
+            self._sender.send_close(None)
+        elif may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
+            self._sender.send_close(frame.get_close_code(), frame.get_close_message())
         else:
-            self.flush()
-            self.ws_transport.send_pong(payload)
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "this close code must not be sent")
+        self._receiver.finish()
+        self.ws_transport.disconnect()
 
-    def _take_pong(self, payload: bytes) -> None:
-        if payload == _KEEPALIVE:
-            pinged = self._pinged
-        elif payload in self._pings_of_handlers:
-            _, pinged = self._pings_of_handlers[payload]
-        else:
-            return  # a sign of life that nobody asked for
-        now = time.monotonic()
-        self.latency = now - pinged
-        # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer.
-        for earlier, (waiting, since) in tuple(self._pings_of_handlers.items()):
-            if since <= pinged:
-                del self._pings_of_handlers[earlier]
-                if not waiting.done():
-                    waiting.set_result(now - since)
+    def _refuse(self, code: WSCloseCode, what: str) -> None:
+        self._receiver.finish()
+        # Not at once: the handler is about to answer the messages before it.
+        asyncio.get_running_loop().call_soon(self._sender.fail, code, what)
 
-    def send_keepalive(self) -> None:
-        self._pinged = time.monotonic()
-        self.flush()
-        self.ws_transport.send_ping(_KEEPALIVE)
+    # Messages.
 
-    def give_up(self) -> None:
-        """End a connection whose client does not answer: with a close frame, in case that it is only deaf."""
-        self.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping", is_read=False)
+    def recv(self, decode: bool | None = None) -> Coroutine[Any, Any, str | bytes]:
+        """Return the next message; `decode`: as text or as bytes, whatever it was sent as.
+
+        Raises ConnectionClosed if no more messages will come.
+        """
+        return self._receiver.get() if decode is None else self._recv_decoded(decode)
+
+    async def _recv_decoded(self, decode: bool) -> str | bytes:
+        return await self._decoded(await self._receiver.get(), decode)
+
+    def __aiter__(self) -> "Connection":
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
+        return self._receiver.get(iterating=True)
+
+    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[str | bytes]:
+        """Yield the next message in the fragments in which it comes; it has to be read to its end."""
+        async for fragment in self._receiver.stream():
+            yield fragment if decode is None else await self._decoded(fragment, decode)
+
+    async def _decoded(self, message: str | bytes, decode: bool) -> str | bytes:
+        if isinstance(message, str):
+            return message if decode else message.encode()
+        if not decode:
+            return message
+        try:
+            return message.decode()
+        except UnicodeDecodeError as error:
+            self._sender.fail(WSCloseCode.INVALID_TEXT, "this is not valid UTF-8")
+            await self.wait_closed()
+            assert self.ending
+            raise self.ending.exception() from error
+
+    def send(self, message: Any, text: bool | None = None) -> Coroutine[Any, Any, None]:
+        """Send a message: a str as text, bytes as binary, an iterable of them in fragments; `text` overrules the type.
+
+        Waits while the client does not read. Raises ConnectionClosed if the connection has ended.
+        """
+        # A handler with more messages in its queue is about to answer them, too.
+        return self._sender.send(message, text, bool(self._receiver.queue))
+
+    def send_nowait(self, message: PreparedMessage) -> None:
+        """Send a message without waiting for the client to read it; a client that has too much unread is aborted."""
+        if self.is_open:
+            self._sender.send_nowait(message)
+
+    # Pings.
 
     async def ping(self, data: str | bytes | None = None) -> Awaitable[float]:
         """Send a ping; what is returned can be awaited for the seconds until its pong.
@@ -176,55 +244,48 @@ class Connection(Sending):
         Raises ValueError for more than 125 bytes, ConcurrencyError for data that waits for its pong already.
         """
         payload = os.urandom(4) if data is None else payload_of(data)
-        await self._until_read()
-        if payload in self._pings_of_handlers or payload == _KEEPALIVE:
-            raise ConcurrencyError("a ping with the same data is under way")
-        waiting: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._pings_of_handlers[payload] = waiting, time.monotonic()
-        self.flush()
-        self.ws_transport.send_ping(payload)
-        return waiting
+        await self._sender.until_writable()
+        pong = self._pings.add(payload)
+        self._sender.send_ping(payload)
+        return pong
 
     async def pong(self, data: str | bytes = b"") -> None:
-        """Send a pong that nobody asked for, as a sign of life. Raises ValueError for more than 125 bytes."""
+        """Send an unsolicited pong, as a sign of life. Raises ValueError for more than 125 bytes."""
         payload = payload_of(data)
-        await self._until_read()
-        self.flush()
-        self.ws_transport.send_pong(payload)
+        await self._sender.until_writable()
+        self._sender.send_pong(payload)
+
+    def send_keepalive(self) -> None:
+        self._sender.send_ping(self._pings.add_keepalive())
+
+    def fail_keepalive(self) -> None:
+        """Fail the connection after a ping timeout. Send 1011 first: the client may still be receiving."""
+        self._sender.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping", graceful=False)
 
     # The end.
 
-    def _answer_close(self, frame: WSFrame) -> None:
-        self.flush()
-        if not frame.payload_size:
-            # An empty close is answered with an empty one: 1005 is never sent (RFC 6455 section 7.4.1).
-            self.ws_transport.send(WSMsgType.CLOSE, b"")
-        elif may_be_sent(int(frame.get_close_code())):  # type: ignore[call-overload]
-            self.ws_transport.send_close(frame.get_close_code(), frame.get_close_message())
-        else:
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no such close code")
-        self.stop_listening()
-        self.ws_transport.disconnect()
-
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame and wait for the client's; cut the connection where none comes in time.
+        """Send a close frame and wait for the client's; abort the connection if none comes in time.
 
-        Raises ValueError for a code that is not for the wire, and for a reason of more than 123 bytes.
+        Raises ValueError for a code that must not be sent, and for a reason of more than 123 bytes.
         """
         if not may_be_sent(code):
-            raise ValueError(f"{code} cannot be sent as a close code: take 1000, or one of 3000 to 4999")
+            raise ValueError(f"{code} cannot be sent as a close code: use 1000, or one of 3000 to 4999")
         payload_of(f"..{reason}")  # the code has two bytes
-        if self.closed:
+        if self.ending:
             return
-        self.flush()
-        self.ws_transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
-        self.await_close()
+        self._sender.send_close(code, reason)
+        self._receiver.discard()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.wait_closed()
         except TimeoutError:
             self.ws_transport.disconnect(graceful=False)
             await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended."""
+        await self.ws_transport.wait_disconnected()
 
     async def __aenter__(self) -> "Connection":
         return self
@@ -236,16 +297,31 @@ class Connection(Sending):
 
     @property
     def state(self) -> State:
-        if not hasattr(self, "ws_transport"):
-            return State.CONNECTING
-        if self.closed:
+        if self.ending:
             return State.CLOSED
+        if not self.opened:
+            return State.CONNECTING
         return State.OPEN if self.is_open else State.CLOSING
 
     @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent and received: no close frame was sent or received."""
+        return self._sender.is_open and not self._receiver.is_finished
+
+    @property
     def is_read(self) -> bool:
-        """Whether what the client sends is read now, and not left until the handler has caught up."""
-        return bool(self.ws_transport.underlying_transport.is_reading())
+        """Whether the client's frames are read now: its messages are not too many for the handler."""
+        return not self._receiver.is_paused
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the client to read them."""
+        return self._sender.buffered
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the last ping to its pong; 0 before the first."""
+        return self._pings.latency
 
     @property
     def id(self) -> str:
@@ -272,19 +348,23 @@ class Connection(Sending):
     @property
     def close_code(self) -> int | None:
         """The client's close code, or else ours; None while the connection is open."""
-        closing: Any = self.ws_transport.close_handshake
-        if closing is None:
-            return ABNORMAL_CLOSURE if self.closed else None
-        said = closing.recv or closing.sent
-        return int(said.code) or NO_STATUS_RCVD
+        close: Any = self._close_frame
+        if close is None:
+            return ABNORMAL_CLOSURE if self.ending else None
+        return int(close.code) or NO_STATUS_RCVD
 
     @property
     def close_reason(self) -> str | None:
         """The reason that came with the close code; None while the connection is open."""
-        closing: Any = self.ws_transport.close_handshake
-        if closing is None:
-            return "" if self.closed else None
-        return (closing.recv or closing.sent).reason or ""
+        close: Any = self._close_frame
+        if close is None:
+            return "" if self.ending else None
+        return close.reason or ""
+
+    @property
+    def _close_frame(self) -> Any:
+        handshake: Any = self.ws_transport.close_handshake
+        return handshake and (handshake.recv or handshake.sent)
 
 
 Handler = Callable[[Connection], Awaitable[None]]
@@ -292,10 +372,10 @@ Handler = Callable[[Connection], Awaitable[None]]
 
 
 def broadcast(connections: Iterable[Connection], message: str | bytes) -> None:
-    """Send the message to all of them, without waiting for any; one that is too far behind is cut.
+    """Send the message to all of them, without waiting for any; a client that has too much unread is aborted.
 
-    A message that could not be sent is never dropped silently: the connection ends, and the client knows.
+    A message that could not be sent is never dropped silently: the connection ends, and the client sees that.
     """
-    once = PreparedMessage(message)
+    prepared = PreparedMessage(message)
     for connection in tuple(connections):
-        connection.push(once)
+        connection.send_nowait(prepared)

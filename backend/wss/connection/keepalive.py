@@ -24,7 +24,7 @@ class Pinged(Protocol):
     @property
     def is_read(self) -> bool: ...
     def send_keepalive(self) -> None: ...
-    def give_up(self) -> None: ...
+    def fail_keepalive(self) -> None: ...
 
 
 class _Due(NamedTuple):
@@ -56,7 +56,7 @@ class Keepalive:
             for connection, ping in _take(self._answers, now):
                 # Where the handler is behind, the answer may be there and not be read yet.
                 if connection.heard < ping and connection.is_read:
-                    connection.give_up()
+                    connection.fail_keepalive()
             for connection, ping in _take(self._pings, now):
                 connection.pings = ping
                 connection.send_keepalive()

@@ -1,13 +1,12 @@
-"""The page on `/` of direct, which tries the websocket out; behind a proxy, that serves it."""
+"""The page on `/` of `direct`, which tries the websocket. In the other profiles, the proxy serves it."""
 
 from http import HTTPStatus
 from pathlib import Path
 
-from multidict import CIMultiDict
-from picows.websockets import Response
+from wss.handshake.responses import HttpResponse
 
-# As in nginx.conf and httpd.conf; what the page may load and run, it says itself.
-_CONFINED = {
+# As in nginx.conf and httpd.conf. The page itself declares what it may load and run.
+_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -15,11 +14,6 @@ _CONFINED = {
 }
 
 
-class Page:
-    """One file, read once."""
-
-    def __init__(self, file: Path) -> None:
-        self._content = file.read_bytes()
-
-    def response(self) -> Response:
-        return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, CIMultiDict(_CONFINED), self._content)
+def read_page(file: Path) -> HttpResponse:
+    """Return the response with this file, which is read once."""
+    return HttpResponse(HTTPStatus.OK, file.read_bytes(), _HEADERS)

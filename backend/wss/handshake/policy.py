@@ -1,4 +1,4 @@
-"""A request in, a decision out: go on to 101, or the refusal that fits (RFC 6455 section 4.2).
+"""A request in, a decision out: go on to 101, or the response that fits (RFC 6455 section 4.2).
 
 picows' own check of the upgrade runs after this one and is looser in some places (two keys, versions 7 and 8, any
 Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Firefox sends it).
@@ -9,16 +9,15 @@ from base64 import b64decode
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address
-from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
-from picows.websockets import Request, Response
+from picows.websockets import Request
 
 from wss.config.settings import Settings
-from wss.handshake.forwarded import strip_forwarded
-from wss.handshake.page import Page
-from wss.handshake.request_head import NOT_SERVED_HERE
+from wss.handshake.forwarded import without_forged
+from wss.handshake.page import read_page
+from wss.handshake.responses import MISDIRECTED, HttpResponse, plain_response
 from wss.protocol import deflate
 
 HEALTH_PATH = "/healthz"
@@ -27,12 +26,15 @@ READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
 
-class Refusal(NamedTuple):
-    """An answer that is no websocket."""
-
-    reason: str
-    """One word for the metrics; empty where nothing was refused: the health path or the page was asked for."""
-    response: Response
+def sanitized(request: Request, *, behind_a_proxy: bool) -> Request:
+    """Return the request without headers that a client forged, and with a target that is a path."""
+    path, headers = request.path, without_forged(request.headers, behind_a_proxy=behind_a_proxy)
+    if not path.startswith("/"):
+        # RFC 9112 section 3.2.2: a whole URL has to be accepted, and its host counts.
+        with suppress(ValueError):  # not a URL: Handshake.refuse answers it
+            target = urlsplit(path)
+            headers["Host"], path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
+    return Request(path, headers)
 
 
 class Handshake:
@@ -45,54 +47,45 @@ class Handshake:
         # https://*.example.com as its two ends.
         self._wild_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
         self._paths = settings.ws_paths
-        self._page = Page(settings.page) if settings.page else None
-        self._behind_a_proxy = bool(settings.trusted_proxies)
+        self._page = read_page(settings.page) if settings.page else None
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
     def refuse(
         self, request: Request, *, full: bool = False, draining: bool = False, degraded_reason: str = ""
-    ) -> Refusal | None:
-        """Return the answer that is no websocket, or None to go on.
+    ) -> HttpResponse | None:
+        """Return the response to a sanitized request if it does not become a websocket, or None to go on.
 
         A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
         `degraded_reason` is for the health path, if all else goes on.
         """
         headers = request.headers
-        strip_forwarded(headers, behind_a_proxy=self._behind_a_proxy)
-        if not request.path.startswith("/"):
-            # RFC 9112 section 3.2.2: a whole URL is to be accepted, and its host counts.
-            try:
-                target = urlsplit(request.path)
-            except ValueError:
-                return refusal("target", HTTPStatus.BAD_REQUEST, "The request target is no URL.")
-            headers["Host"], request.path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
         path = request.path.partition("?")[0]
         if refused := self._check_host(headers):
             return refused
+        if not path.startswith("/"):
+            return plain_response(HTTPStatus.BAD_REQUEST, "The request target is not a URL.", reason="target")
         if path == HEALTH_PATH:
             if draining:
-                return refusal("", HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
-            return refusal("", HTTPStatus.OK, degraded_reason or "ok")
+                return plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+            return plain_response(HTTPStatus.OK, degraded_reason or "ok")
         if path == READY_PATH:
-            return refusal(
-                "", *((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if full or draining else (HTTPStatus.OK, "ok"))
-            )
+            no_room = full or draining
+            return plain_response(*((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if no_room else (HTTPStatus.OK, "ok")))
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
-            return Refusal("", self._page.response())
+            return self._page
         if path not in self._paths:
-            return refusal("path", HTTPStatus.NOT_FOUND, f"No such path. The WebSocket is at {self._paths[0]}.")
+            text = f"No such path. The WebSocket is at {self._paths[0]}."
+            return plain_response(HTTPStatus.NOT_FOUND, text, reason="path")
         if refused := _check_upgrade(headers) or self._check_origin(headers):
             return refused
         if full or draining:
-            return refusal(
-                "stopping" if draining else "full",
+            return plain_response(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "No more connections here.",
                 {"Retry-After": "1"},
+                reason="stopping" if draining else "full",
             )
-        headers["Connection"] = "Upgrade"
-        headers["Upgrade"] = "websocket"
         return None
 
     def negotiate(self, request: Request) -> dict[str, str]:
@@ -109,22 +102,19 @@ class Handshake:
             agreed["Sec-WebSocket-Extensions"] = compression
         return agreed
 
-    def _check_host(self, headers: CIMultiDict[str]) -> Refusal | None:
-        # RFC 9112 section 3.2: exactly one. RFC 9110 section 7.4: 421 for a host that is not served here.
+    def _check_host(self, headers: CIMultiDict[str]) -> HttpResponse | None:
+        # RFC 9112 section 3.2: exactly one.
         hosts = headers.getall("Host", [])
         if len(hosts) != 1:
-            return refusal("host", HTTPStatus.BAD_REQUEST, "Send exactly one Host header.")
-        if hostname(hosts[0]) not in self._domain:
-            return refusal("host", HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
-        return None
+            return plain_response(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", reason="host")
+        return None if hostname(hosts[0]) in self._domain else MISDIRECTED
 
-    def _check_origin(self, headers: CIMultiDict[str]) -> Refusal | None:
+    def _check_origin(self, headers: CIMultiDict[str]) -> HttpResponse | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
         origins = headers.getall("Origin", [])
         if not all(self._is_allowed(origin.lower()) for origin in origins):
-            return refusal(
-                "origin", HTTPStatus.FORBIDDEN, "Pages of this origin may not connect. ORIGINS lists those that may."
-            )
+            text = "Pages of this origin may not connect. ORIGINS lists those that may."
+            return plain_response(HTTPStatus.FORBIDDEN, text, reason="origin")
         return None
 
     def _is_allowed(self, origin: str) -> bool:
@@ -135,26 +125,30 @@ class Handshake:
         )
 
 
-def _check_upgrade(headers: CIMultiDict[str]) -> Refusal | None:
+_UPGRADE_HEADERS = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+_NO_UPGRADE = plain_response(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "This is a WebSocket. Connect with a WebSocket client; a proxy before this server"
+    " must pass on the Upgrade and Connection headers.",
+    _UPGRADE_HEADERS,
+    reason="upgrade",
+)
+_WRONG_VERSION = plain_response(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "Only version 13 of the WebSocket protocol is supported here.",
+    _UPGRADE_HEADERS,
+    reason="version",
+)
+_WRONG_KEY = plain_response(HTTPStatus.BAD_REQUEST, "Send one Sec-WebSocket-Key: 16 bytes in base64.", reason="key")
+
+
+def _check_upgrade(headers: CIMultiDict[str]) -> HttpResponse | None:
     if "websocket" not in _tokens(headers, "Upgrade") or "upgrade" not in _tokens(headers, "Connection"):
-        return refusal(
-            "upgrade",
-            HTTPStatus.UPGRADE_REQUIRED,
-            "This is a WebSocket. Connect with a WebSocket client; a proxy before this server"
-            " must pass on the Upgrade and Connection headers.",
-            {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
-        )
+        return _NO_UPGRADE
     if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
-        return refusal(
-            "version",
-            HTTPStatus.UPGRADE_REQUIRED,
-            "Only version 13 of the WebSocket protocol is spoken here.",
-            {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
-        )
+        return _WRONG_VERSION
     keys = headers.getall("Sec-WebSocket-Key", [])
-    if len(keys) != 1 or not _is_key(keys[0]):
-        return refusal("key", HTTPStatus.BAD_REQUEST, "Send one Sec-WebSocket-Key: 16 bytes in base64.")
-    return None
+    return None if len(keys) == 1 and _is_key(keys[0]) else _WRONG_KEY
 
 
 def hostname(host: str) -> str:
@@ -175,9 +169,3 @@ def _is_key(value: str) -> bool:
         return len(b64decode(value.encode("ascii"), validate=True)) == 16
     except (UnicodeEncodeError, binascii.Error):
         return False
-
-
-def refusal(reason: str, status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> Refusal:
-    """Return an answer in plain text."""
-    fields: CIMultiDict[str] = CIMultiDict({"Content-Type": "text/plain; charset=utf-8", **(headers or {})})
-    return Refusal(reason, Response(status.value, status.phrase, fields, f"{text}\n".encode()))

@@ -1,6 +1,6 @@
-"""The head of a request, before picows reads it: bounded in size and in time, and refused in words.
+"""The head of a request, before picows reads it: bounded in size and in time, and refused with a reason.
 
-picows itself drops a head of more than 16 KiB without a word, and calls every other method a bad request.
+picows itself drops a head of more than 16 KiB without a response, and refuses every other method as a bad request.
 """
 
 import asyncio
@@ -10,16 +10,30 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from wss.handshake.responses import HttpResponse, plain_response
+
 TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 
-# Seconds that a client which has more to say than we listen to has to read its answer.
+# Seconds that a client whose request is too long has to read the response.
 LINGER = 2.0
 
-NOT_SERVED_HERE = "This host is not served here. DOMAIN lists those that are."
-
 _END = b"\r\n\r\n"
-# RFC 9112 section 3. picows takes nothing but 1.1.
+# RFC 9112 section 3. picows accepts version 1.1 only.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
+
+_TLS_HERE = plain_response(
+    HTTPStatus.BAD_REQUEST, "This port does not speak TLS: TLS ends at the proxy before it.", reason="tls"
+)
+_NOT_HTTP = plain_response(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request.", reason="malformed")
+_NOT_GET = plain_response(
+    HTTPStatus.METHOD_NOT_ALLOWED, "Connect with a WebSocket client.", {"Allow": "GET"}, reason="method"
+)
+_OLD_HTTP = plain_response(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "This is a WebSocket. Connect with a WebSocket client, over HTTP/1.1.",
+    {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+    reason="upgrade",
+)
 
 
 @dataclass
@@ -31,7 +45,7 @@ class AcceptedConnection:
     decided: bool = False
     """Whether its request was good enough to be decided on."""
     certificate: dict[str, Any] | None = None
-    """The client's certificate, verified, as Python's ssl tells it."""
+    """The client's certificate, verified, as Python's ssl returns it."""
 
 
 ProtocolFactory = Callable[[AcceptedConnection], asyncio.BufferedProtocol]
@@ -39,7 +53,7 @@ ProtocolFactory = Callable[[AcceptedConnection], asyncio.BufferedProtocol]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take until it has a websocket."""
+    """Limits until a websocket is open."""
 
     head: int
     """Bytes of request line and headers."""
@@ -49,22 +63,10 @@ class Limits:
     """Whether more is let through than what can become a websocket: a GET over HTTP/1.1."""
 
 
-def answer(status: HTTPStatus, text: str, *fields: str) -> bytes:
-    """Return a whole response in plain text, after which the connection ends."""
-    head = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        "Content-Type: text/plain; charset=utf-8",
-        f"Content-Length: {len(text) + 1}",
-        "Connection: close",
-        *fields,
-    ]
-    return "\r\n".join([*head, "", f"{text}\n"]).encode("ascii")
-
-
 class RequestHeadReader(asyncio.BufferedProtocol):
     """Reads the head of one request, then hands the connection on to a protocol of the factory, or answers and closes.
 
-    `refused` is told the reason, in one word.
+    `refused` is called with the reason, in one word.
     """
 
     def __init__(
@@ -94,8 +96,8 @@ class RequestHeadReader(asyncio.BufferedProtocol):
             return
         self._size += size
         if self._buffer[0] == TLS_HANDSHAKE:
-            # Whoever comes with TLS waits for an answer, and would wait until the time is over.
-            self._refuse("tls", HTTPStatus.BAD_REQUEST, "No TLS is spoken here: it ends at the proxy.")
+            # A TLS client waits for a ServerHello, and would wait until the timeout.
+            self._refuse(_TLS_HERE)
             return
         head, end, _ = self._buffer[: self._size].partition(_END)
         if end:
@@ -103,30 +105,17 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         elif self._size == len(self._buffer):
             # There is more to come: closing with unread bytes would reset the connection and lose the answer.
             self._lingering = True
-            self._refuse(
-                "header",
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER.",
-            )
+            text = f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER."
+            self._refuse(plain_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text, reason="header"))
 
     def _judge(self, head: bytearray) -> None:
         line = _REQUEST_LINE.match(head)
         if not line:
-            self._refuse("malformed", HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
-        elif self._limits.any_method:
+            self._refuse(_NOT_HTTP)
+        elif self._limits.any_method or (line[1] == b"GET" and line[2] == b"1.1"):
             self._hand_on()
-        elif line[1] != b"GET":
-            self._refuse("method", HTTPStatus.METHOD_NOT_ALLOWED, "Connect with a WebSocket client.", "Allow: GET")
-        elif line[2] != b"1.1":
-            self._refuse(
-                "upgrade",
-                HTTPStatus.UPGRADE_REQUIRED,
-                "This is a WebSocket. Connect with a WebSocket client, over HTTP/1.1.",
-                "Upgrade: websocket",
-                "Sec-WebSocket-Version: 13",
-            )
         else:
-            self._hand_on()
+            self._refuse(_OLD_HTTP if line[1] == b"GET" else _NOT_GET)
 
     def _hand_on(self) -> None:
         self._deadline.cancel()
@@ -144,9 +133,9 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         if not self._accepted.decided:
             self._refused("malformed")  # picows has answered it
 
-    def _refuse(self, reason: str, status: HTTPStatus, text: str, *fields: str) -> None:
-        self._refused(reason)
-        self._transport.write(answer(status, text, *fields))
+    def _refuse(self, response: HttpResponse) -> None:
+        self._refused(response.reason)
+        self._transport.write(response.to_bytes())
         if self._lingering:
             self._deadline.cancel()
             self._deadline = asyncio.get_running_loop().call_later(LINGER, self._transport.close)

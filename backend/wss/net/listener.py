@@ -20,14 +20,13 @@ import aiofastnet
 from wss.handshake.forwarded import readable
 from wss.handshake.request_head import (
     LINGER,
-    NOT_SERVED_HERE,
     TLS_HANDSHAKE,
     AcceptedConnection,
     Limits,
     ProtocolFactory,
     RequestHeadReader,
-    answer,
 )
+from wss.handshake.responses import MISDIRECTED, plain_response
 from wss.net.certificate import Certificate
 from wss.net.client_hello import refusal, server_name
 
@@ -43,10 +42,11 @@ _RECORD_HEADER = 5
 _LONGEST_RECORD = _RECORD_HEADER + (1 << 14)
 
 
-_PLAIN_HTTP_ANSWER = answer(
-    HTTPStatus.BAD_REQUEST, "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://."
+_NO_TLS = plain_response(
+    HTTPStatus.BAD_REQUEST,
+    "This port speaks TLS. Use wss:// instead of ws://, and https:// instead of http://.",
+    reason="no_tls",
 )
-_MISDIRECTED_ANSWER = answer(HTTPStatus.MISDIRECTED_REQUEST, NOT_SERVED_HERE)
 
 
 def listening_socket(port: int) -> socket.socket:
@@ -167,10 +167,10 @@ class Listener:
             if len(first) < size:
                 first = await self._peek(connection, size)
             return first[:size]
-        self._refused("no_tls")
+        self._refused(_NO_TLS.reason)
         log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
         with suppress(OSError):  # also TimeoutError: it got its answer, or does not want it
-            connection.send(_PLAIN_HTTP_ANSWER)
+            connection.send(_NO_TLS.to_bytes())
             connection.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(LINGER):
                 await self._drain(connection)
@@ -180,7 +180,7 @@ class Listener:
         name = server_name(client_hello)
         if name is None or name in self._domain:
             return False
-        self._refused("host")
+        self._refused(MISDIRECTED.reason)
         log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
         return True
 
@@ -241,7 +241,7 @@ class _Misdirected(asyncio.Protocol):
         self._deadline = asyncio.get_running_loop().call_later(self._timeout, transport.abort)
 
     def data_received(self, _: bytes) -> None:
-        self._transport.write(_MISDIRECTED_ANSWER)
+        self._transport.write(MISDIRECTED.to_bytes())
         self._transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:

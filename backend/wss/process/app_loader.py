@@ -2,16 +2,12 @@
 
 import importlib
 import inspect
-import sys
 import traceback
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from wss.config.settings import SettingError
 from wss.connection.connection import Handler
-
-if TYPE_CHECKING:
-    from wss.rooms import Rooms
 
 
 def load_handler(app: str) -> Handler:
@@ -32,11 +28,6 @@ def load_handler(app: str) -> Handler:
             f" Define it as `async def {attribute}(connection)`"
         ) from None
     return cast(Handler, handler)
-
-
-def rooms_in_use() -> "Rooms | None":
-    """Return the rooms, if the handler that was loaded, or anything that it imports, has imported wss.rooms."""
-    return getattr(sys.modules.get("wss.rooms"), "rooms", None)
 
 
 def _import(name: str) -> ModuleType:

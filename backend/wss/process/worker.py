@@ -15,20 +15,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wss import acme_http as plain_http
 from wss.config.settings import SettingError, Settings, read_settings
+from wss.connection.plugins import registered
 from wss.net.certificate import Certificate, follow_expiry
 from wss.net.loop import Loop
 from wss.observability import metrics, status
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics
-from wss.process.app_loader import load_handler, rooms_in_use
+from wss.process.app_loader import load_handler
 from wss.server import PROXY_DRAINING, SERVICE_RESTART, WebSocketServer
-
-if TYPE_CHECKING:
-    from wss.rooms import Rooms
 
 log = logging.getLogger("wss.worker")
 
@@ -48,10 +46,9 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     counts = Metrics()
     certificate = Certificate(settings.tls, settings, counts) if settings.tls else None
     keeping = [asyncio.create_task(counts.keep())]
-    rooms = rooms_in_use()
-    if rooms and settings.hub:
-        keeping.append(await _open_hub(rooms, settings, counts))
-    server = WebSocketServer(handler, settings, counts, rooms)
+    for plugin in registered:  # by the handler's imports
+        await plugin.start(settings, counts)
+    server = WebSocketServer(handler, settings, counts, registered)
     commands: dict[str, Callable[..., dict[str, Any]]] = {
         status.DESCRIBE: Report(server, counts).describe,
         PROXY_DRAINING: server.close_clients_of_proxy,
@@ -79,21 +76,11 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     log.info("stopping: closing %d connections with %d", len(server.connections), code)
     await server.drain(code, reason, DRAIN_TIMEOUT)
     answering.close()
+    for plugin in registered:
+        plugin.stop()
     for task in keeping:
         task.cancel()
     counts.flush()
-
-
-async def _open_hub(rooms: "Rooms", settings: Settings, counts: Metrics) -> asyncio.Task[None]:
-    """Return the task that keeps up the connection. Where the hub is away, the clients of this worker are served."""
-    from wss.rooms.hub import TIMEOUT, Hub  # the hub's client is as large as all of ours
-
-    hub = Hub(settings, counts, rooms.receive)
-    rooms.open(hub)
-    keeping = asyncio.create_task(hub.keep())
-    with suppress(TimeoutError):
-        await asyncio.wait_for(hub.arrived.wait(), TIMEOUT)
-    return keeping
 
 
 class Report:
@@ -122,7 +109,7 @@ class Report:
                     "path": connection.path,
                     "seconds": round(now - connection.opened),
                     **connection.traffic.as_dict(),
-                    "unread": connection.unread,
+                    "unread": connection.buffered,
                 }
                 for connection in self._server.connections
             ],

@@ -21,6 +21,17 @@ class Fragment(NamedTuple):
 class Assembler:
     """Of one connection. `max_message` is in bytes, `max_fragments` counts the frames of one message."""
 
+    __slots__ = (
+        "_deflate",
+        "_fragments",
+        "_max_fragments",
+        "_max_message",
+        "_size",
+        "_under_way",
+        "_utf_8",
+        "inflated",
+    )
+
     def __init__(self, max_message: int, max_fragments: int, deflate: Deflate | None) -> None:
         self._max_message = max_message
         self._max_fragments = max_fragments

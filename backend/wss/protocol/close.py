@@ -1,6 +1,8 @@
-"""Control frames: what they may carry, and what close frames say of an end (RFC 6455 sections 5.5 and 7.4)."""
+"""Control frames: what they may carry, and how a connection ended (RFC 6455 sections 5.5 and 7)."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from picows.websockets import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
 from wss.protocol.frames import encoded
 
@@ -11,7 +13,7 @@ NO_STATUS_RCVD, ABNORMAL_CLOSURE = 1005, 1006
 
 
 def payload_of(data: str | bytes) -> bytes:
-    """Return what a control frame is to carry; raises ValueError where it is too long."""
+    """Return the payload of a control frame. Raises ValueError if it is too long."""
     payload = encoded(data)
     if len(payload) > MAX_CONTROL_PAYLOAD:
         raise ValueError(f"{len(payload)} bytes in a control frame, which has room for {MAX_CONTROL_PAYLOAD}")
@@ -24,9 +26,31 @@ def may_be_sent(code: int) -> bool:
     return 3000 <= code <= 4999 or code in (1000, 1001, 1002, 1003, *range(1007, 1015))
 
 
-def close_code_and_initiator(closing: Any) -> tuple[int, str]:
-    """Return the close code, and who said it first, of picows' close_handshake."""
-    if closing is None:
-        return ABNORMAL_CLOSURE, "nobody"
-    first, who = (closing.recv, "client") if closing.recv_then_sent else (closing.sent, "server")
-    return (int(first.code) if first else 0) or NO_STATUS_RCVD, who
+class Ending(NamedTuple):
+    """The close frames of a connection that has ended; None if that side sent none."""
+
+    received: Any
+    sent: Any
+    received_first: bool | None
+    """Whether the client's came before ours; None unless both exist."""
+
+    @classmethod
+    def of(cls, close_handshake: Any) -> "Ending":
+        """Take it from picows' close_handshake, which is None if there was no close frame."""
+        if close_handshake is None:
+            return cls(None, None, None)
+        return cls(close_handshake.recv, close_handshake.sent, close_handshake.recv_then_sent)
+
+    def exception(self) -> ConnectionClosed:
+        """Return a new exception: an exception that is raised again collects the traceback of each time."""
+        codes = {close.code for close in (self.sent, self.received) if close}
+        kind = ConnectionClosedOK if codes and codes <= {0, 1000, 1001} else ConnectionClosedError
+        return kind(self.received, self.sent, self.received_first)
+
+    @property
+    def code_and_initiator(self) -> tuple[int, str]:
+        """The close code, and the side that sent it first: `client`, `server`, or `nobody`."""
+        first, side = (self.received, "client") if self.received_first else (self.sent, "server")
+        if not (self.received or self.sent):
+            return ABNORMAL_CLOSURE, "nobody"
+        return (int(first.code) if first else 0) or NO_STATUS_RCVD, side

@@ -141,7 +141,7 @@ class Rooms:
         return self._hub is None or self._hub.is_up
 
     def open(self, hub: "Hub") -> None:
-        """Use a hub that has still to be connected."""
+        """Use a hub that is not connected yet."""
         self._hub = hub
         hub.want(_ALL, _worker(self.worker))
 
@@ -178,15 +178,15 @@ class Rooms:
             if to := said.get("to"):
                 self._send_to_own(to, message)
             else:
-                _push(self._topics.get(topic, ()), message)
+                _send_to(self._topics.get(topic, ()), message)
 
     # Inside.
 
     def _client(self, connection: Connection) -> _Client:
         if client := self._clients.get(connection):
             return client
-        if connection.closed:
-            raise connection.closed
+        if connection.ending:
+            raise connection.ending.exception()
         raise LookupError("not a connection of this server")
 
     async def _join(self, client: _Client, topic: str) -> None:
@@ -209,13 +209,13 @@ class Rooms:
     def _send_to_own(self, id_: str, message: PreparedMessage) -> bool:
         client = self._by_id.get(id_)
         if client:
-            client.connection.push(message)
+            client.connection.send_nowait(message)
         return client is not None
 
     async def _send(self, topic: str, text_or_bytes: str | bytes, exclude: Connection | None = None) -> bool:
         message = PreparedMessage(text_or_bytes)
         members = self._topics.get(topic, ())
-        _push((client for client in members if client.connection is not exclude), message)
+        _send_to((client for client in members if client.connection is not exclude), message)
         return self._hub is None or await self._publish(topic, message) is not None
 
     def _publish(self, topic: str, message: PreparedMessage, **about: Any) -> asyncio.Future[int | None]:
@@ -249,9 +249,9 @@ class Rooms:
         return survey.answers
 
 
-def _push(clients: Iterable[_Client], message: PreparedMessage) -> None:
+def _send_to(clients: Iterable[_Client], message: PreparedMessage) -> None:
     for client in tuple(clients):
-        client.connection.push(message)
+        client.connection.send_nowait(message)
 
 
 def _room(name: str) -> str:

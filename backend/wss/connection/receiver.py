@@ -1,0 +1,240 @@
+"""Messages from a client: a bounded queue between the frames that picows reads and the handler.
+
+picows' core checks opcode, length, mask and close frame. What concerns several frames of a message is in assembler.py.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from enum import IntEnum
+from typing import Any
+
+from picows import WSFrame
+from picows.websockets import ConcurrencyError, ConnectionClosedOK
+
+from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
+from wss.protocol.assembler import Assembler, Fragment
+from wss.protocol.close import Ending
+from wss.protocol.frames import BINARY, TEXT
+
+# Messages, or fragments of one, in the queue: at so many, reading pauses, and at so many it resumes.
+HIGH_WATER, LOW_WATER = 16, 4
+# A message of so many bytes pauses reading by itself, until the queue is empty.
+LARGE = 64 * 1024
+
+_MESSAGE = (TEXT, BINARY)
+
+
+class State(IntEnum):
+    """What the next frame can be."""
+
+    WHOLE = 0
+    """A whole message, which needs no assembler: the fast path."""
+    ASSEMBLING = 1
+    """A fragment, or a compressed message."""
+    DISCARDING = 2
+    """We have sent a close frame: control frames count, data frames do not."""
+    FINISHED = 3
+    """No frame counts."""
+
+
+class Flow(IntEnum):
+    """Whether the client's bytes are read."""
+
+    READING = 0
+    CHECKING = 1
+    """They are; the queue is checked at the next turn of the loop. A handler that keeps up has emptied it by then."""
+    PAUSED = 2
+
+
+_WHOLE, _ASSEMBLING, _DISCARDING, _FINISHED = State
+_READING, _CHECKING, _PAUSED = Flow
+
+
+class Receiver:
+    """The receiving half of a connection.
+
+    `observe` receives the seconds from a message's arrival until its handler asks for the next, for one message in
+    SAMPLED_ONE_IN; `phase` is the number of the first one.
+    """
+
+    __slots__ = (
+        "_assembler",
+        "_ending",
+        "_flow",
+        "_get_waiter",
+        "_loop",
+        "_next_timed",
+        "_observe",
+        "_resume_at",
+        "_state",
+        "_timed_since",
+        "_traffic",
+        "_transport",
+        "queue",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        assembler: Assembler,
+        traffic: Traffic,
+        observe: Callable[[float], None],
+        phase: int,
+    ) -> None:
+        self._loop = loop
+        self._assembler = assembler
+        self._traffic = traffic
+        self._observe = observe
+        self._next_timed = phase
+        self._timed_since = 0.0
+        self._state = _WHOLE if assembler.expects_whole else _ASSEMBLING
+        self._flow = _READING
+        self._resume_at = LOW_WATER
+        self._ending: Ending | None = None
+        self._get_waiter: asyncio.Future[None] | None = None  # of a handler that waits for a message
+        self.queue: deque[str | bytes | Fragment] = deque()
+        """Messages, and fragments of one, that the handler has not taken."""
+
+    def start(self, transport: Any) -> None:
+        """Control the reading of an asyncio transport."""
+        self._transport = transport
+
+    def add(self, opcode: int, frame: WSFrame) -> None:
+        """Take in a data frame.
+
+        Raises WSProtocolError if the client must not send it, and UnicodeDecodeError if a text is not valid UTF-8.
+        """
+        message: str | bytes | Fragment
+        state = self._state
+        if state is _WHOLE and opcode in _MESSAGE and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            message = frame.get_payload_as_utf8_text() if opcode == TEXT else frame.get_payload_as_bytes()
+        elif state >= _DISCARDING:
+            return
+        else:
+            message = self._assembler.add(opcode, frame)  # type: ignore[arg-type]  # read-only there
+            self._state = _WHOLE if self._assembler.expects_whole else _ASSEMBLING
+        traffic = self._traffic
+        traffic.bytes_in += frame.payload_size
+        if frame.fin:
+            traffic.messages_in += 1
+            if traffic.messages_in == self._next_timed:
+                self._timed_since = time.monotonic()
+        self.queue.append(message)
+        if self._get_waiter is not None:
+            if not self._get_waiter.done():
+                self._get_waiter.set_result(None)
+            self._get_waiter = None
+        elif self._flow is _READING and (
+            len(self.queue) >= HIGH_WATER or frame.payload_size >= LARGE or self._assembler.inflated >= LARGE
+        ):
+            self._flow = _CHECKING
+            self._loop.call_soon(self._check)
+
+    def _check(self) -> None:
+        """Pause reading if the handler does not keep up."""
+        if self._flow is not _CHECKING:
+            return
+        self._flow = _READING
+        has_large = any(_is_large(each.data if isinstance(each, Fragment) else each) for each in self.queue)
+        if self._ending is None and self._state < _DISCARDING and (has_large or len(self.queue) >= HIGH_WATER):
+            self._flow = _PAUSED
+            self._resume_at = 0 if has_large else LOW_WATER
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._flow = _READING
+        if self._ending is None:
+            self._transport.resume_reading()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether frames of the client may be there that were not read, because the queue is full."""
+        return self._flow is _PAUSED
+
+    @property
+    def is_finished(self) -> bool:
+        return self._state is _FINISHED
+
+    def finish(self) -> None:
+        """Ignore all frames from now on: the client's close frame, or a violation of the protocol, was the last."""
+        self._state = _FINISHED
+
+    def discard(self) -> None:
+        """Discard data frames from now on. Resume reading even if the queue is full, so that a close frame is seen."""
+        if self._state is not _FINISHED:
+            self._state = _DISCARDING
+        if self._flow is _PAUSED:
+            self._resume()
+
+    def end(self, ending: Ending) -> None:
+        """Wake the handler: no more frames will come."""
+        self._ending = ending
+        if self._get_waiter is not None and not self._get_waiter.done():
+            self._get_waiter.set_result(None)
+
+    # One coroutine and no more for each message: coroutines are most of what a message costs.
+    async def get(self, iterating: bool = False) -> str | bytes:
+        """Return the next message; raise ConnectionClosed if none will come.
+
+        `iterating`: raise StopAsyncIteration instead, if the connection has ended without an error.
+        """
+        queue = self.queue
+        if self._timed_since and self._traffic.messages_in - len(queue) >= self._next_timed:
+            self._stop_timing()
+        while not queue:
+            await self._wait(iterating)
+        message = queue.popleft()
+        if self._flow is _PAUSED and len(queue) <= self._resume_at:
+            self._resume()
+        return await self._rest_of(message) if isinstance(message, Fragment) else message
+
+    def _wait(self, iterating: bool = False) -> asyncio.Future[None]:
+        """Return what the next frame, or the end, resolves."""
+        if self._get_waiter is not None and not self._get_waiter.done():
+            raise ConcurrencyError("another task waits for a message already")
+        if self._ending:
+            error = self._ending.exception()
+            raise StopAsyncIteration if iterating and isinstance(error, ConnectionClosedOK) else error
+        self._get_waiter = self._loop.create_future()
+        return self._get_waiter
+
+    async def _next_fragment(self) -> Fragment:
+        while not self.queue:
+            await self._wait()
+        fragment = self.queue.popleft()
+        if self._flow is _PAUSED and len(self.queue) <= self._resume_at:
+            self._resume()
+        return fragment if isinstance(fragment, Fragment) else Fragment(fragment, True)
+
+    def _stop_timing(self) -> None:
+        # A handler that asks for a message has handled the last one. Fragments count as messages: it is a sample.
+        self._observe(time.monotonic() - self._timed_since)
+        self._timed_since = 0.0
+        self._next_timed = self._traffic.messages_in + SAMPLED_ONE_IN
+
+    async def _rest_of(self, first: Fragment) -> str | bytes:
+        fragments = [first]
+        try:
+            while not fragments[-1].fin:
+                fragments.append(await self._next_fragment())
+        except asyncio.CancelledError:
+            self.queue.extendleft(reversed(fragments))
+            raise
+        empty: Any = "" if isinstance(first.data, str) else b""
+        whole: str | bytes = empty.join(fragment.data for fragment in fragments)
+        return whole
+
+    async def stream(self) -> AsyncIterator[str | bytes]:
+        """Yield the fragments of the next message as they come. Raises ConnectionClosed if there are no more."""
+        fin = False
+        while not fin:
+            data, fin = await self._next_fragment()
+            yield data
+
+
+def _is_large(data: str | bytes) -> bool:
+    if isinstance(data, str) and not data.isascii():
+        data = data.encode()
+    return len(data) >= LARGE

@@ -1,0 +1,62 @@
+"""Rooms as a part of each worker: their settings, and the hub that connects them to those of other workers."""
+
+import asyncio
+import socket
+from contextlib import suppress
+
+from wss.config.settings import SettingError, Settings
+from wss.observability.metrics import Metrics
+from wss.rooms.membership import Rooms
+
+# The client library of the hub needs as much memory as the whole server: it is imported only if there is a hub.
+
+_ALONE = (
+    "the handler uses wss.rooms, and clients of different processes would not reach each other."
+    " Give HUB=valkey://hub (`--profile hub`)"
+)
+
+
+class RoomsPlugin:
+    """See wss.connection.plugins.Plugin."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._hub_task: asyncio.Task[None] | None = None
+        self.enter = rooms.enter
+        self.exit = rooms.exit
+
+    def check(self, settings: Settings) -> None:
+        if not settings.hub and settings.workers > 1:
+            raise SettingError(f"WORKERS={settings.workers}: {_ALONE}, or WORKERS=1")
+
+    async def reach(self, settings: Settings) -> None:
+        if settings.hub:
+            from wss.rooms.hub import reach
+
+            await reach(settings)
+        elif settings.replicas:
+            with suppress(OSError):  # no name server: not in Docker
+                found = await asyncio.get_running_loop().getaddrinfo(settings.replicas, None, family=socket.AF_INET)
+                replicas = {address for *_, address in found}
+                if len(replicas) > 1:
+                    raise SettingError(f"{len(replicas)} replicas: {_ALONE}, or one replica")
+
+    async def start(self, settings: Settings, metrics: Metrics) -> None:
+        """Connect to the hub, if there is one. If it is away, the clients of this worker are served without it."""
+        if not settings.hub:
+            return
+        from wss.rooms.hub import TIMEOUT, Hub
+
+        hub = Hub(settings, metrics, self._rooms.receive)
+        self._rooms.open(hub)
+        self._hub_task = asyncio.create_task(hub.keep())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hub.arrived.wait(), TIMEOUT)
+
+    def stop(self) -> None:
+        if self._hub_task:
+            self._hub_task.cancel()
+
+    @property
+    def degraded_reason(self) -> str:
+        return "" if self._rooms.is_connected else "degraded: the hub is away"

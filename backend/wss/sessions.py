@@ -1,0 +1,126 @@
+"""The open websockets of a worker: each with the task of its handler, until all are closed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from picows.websockets import ConnectionClosed
+
+from wss.connection.client import peer_address
+from wss.connection.connection import Connection, Handler
+from wss.connection.keepalive import Keepalive
+from wss.connection.plugins import Plugin
+from wss.handshake.rate_limits import AddressLimits
+from wss.observability.metrics import Metrics
+from wss.protocol.close import Ending
+
+log = logging.getLogger("wss.server")
+log_of_connections = logging.getLogger("wss.connection")
+
+
+class Sessions:
+    """Runs the handler for each connection, and observes it (see wss.connection.connection.Observer)."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        metrics: Metrics,
+        address_limits: AddressLimits,
+        keepalive: Keepalive,
+        plugins: Sequence[Plugin],
+    ) -> None:
+        self._handler = handler
+        self._metrics = metrics
+        self._address_limits = address_limits
+        self._keepalive = keepalive
+        self._plugins = plugins
+        self._handling: dict[Connection, asyncio.Task[None]] = {}
+        self._is_ending = False
+        self.handled = metrics.handled
+
+    def __len__(self) -> int:
+        return len(self._handling)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The open websockets, the oldest first."""
+        return [connection for connection in self._handling if connection.is_open]
+
+    def of_peer(self, address: str) -> list[Connection]:
+        """Return the open websockets whose TCP connection comes from this address."""
+        return [connection for connection in self.connections if peer_address(connection) == address]
+
+    def opened(self, connection: Connection) -> None:
+        self._address_limits.enter(connection.client)
+        self._metrics.opened(connection.opened - connection.accepted, connection.traffic)
+        for plugin in self._plugins:
+            plugin.enter(connection)
+        self._keepalive.watch(connection)
+        self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
+
+    def ended(self, connection: Connection, ending: Ending) -> None:
+        self._address_limits.leave(connection.client)
+        for plugin in self._plugins:
+            plugin.exit(connection)
+        code, closed_by = ending.code_and_initiator
+        self._metrics.closed(code, closed_by, connection.traffic)
+        log_of_connections.info(
+            "closed",
+            extra={
+                "id": connection.request_id,
+                "client": connection.client,
+                "path": connection.path,
+                "seconds": round(time.monotonic() - connection.opened, 3),
+                **connection.traffic.as_dict(),
+                "code": code,
+                "closed_by": closed_by,
+            },
+        )
+
+    async def close(self, connections: Sequence[Connection], code: int, reason: str, spread: float) -> None:
+        """Close connections, with the close frames spread over `spread` seconds; return when all have ended."""
+        pause = spread / max(len(connections) - 1, 1)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        async with asyncio.TaskGroup() as closing:
+            for number, connection in enumerate(connections):
+                # As many as are due: a pause after each would be a turn of the loop at least, and a busy one is slow.
+                early = begun + number * pause - loop.time()
+                if early > 0:
+                    await asyncio.sleep(early)
+                closing.create_task(connection.close(code, reason))
+
+    async def drain(self, code: int, reason: str, *, spread: float, patience: float) -> None:
+        """Close all connections and wait for their handlers; cancel those that take longer than `patience` seconds."""
+        self._is_ending = True
+        try:
+            async with asyncio.timeout(patience):
+                await self.close(self.connections, code, reason, spread)
+                if handlers := list(self._handling.values()):
+                    await asyncio.wait(handlers)
+        except TimeoutError:
+            log.warning("%d handlers did not end within %.0f s and are cancelled", len(self._handling), patience)
+
+    async def _handle(self, connection: Connection) -> None:
+        try:
+            await connection.close(await self._close_code_of(connection))
+        finally:
+            del self._handling[connection]
+
+    async def _close_code_of(self, connection: Connection) -> int:
+        """Run the handler, and return how to close after it."""
+        try:
+            await self._handler(connection)
+        except ConnectionClosed:
+            pass  # the client left while the handler was sending or waiting: no fault of the handler
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task:
+                if task.cancelling() and self._is_ending:
+                    raise  # the server cancels it
+                while task.uncancel():  # cancelled by somebody else: the client still needs a close frame
+                    pass
+            log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
+            return 1011
+        return 1000
