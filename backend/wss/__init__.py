@@ -4,7 +4,7 @@ A handler is a coroutine ``async def handler(connection: Connection) -> None``. 
 https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its ServerConnection).
 """
 
-from picows.websockets import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
 from wss.connection.client import client_address, client_certificate, peer_address
 from wss.connection.connection import Connection, broadcast
@@ -15,6 +15,8 @@ __all__ = [
     "ClientCertificate",
     "Connection",
     "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
     "broadcast",
     "client_address",
     "client_certificate",

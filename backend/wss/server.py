@@ -11,7 +11,6 @@ from http import HTTPStatus
 import picows
 from multidict import CIMultiDict
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
-from picows.websockets import Request, Response
 
 from wss.config.settings import Settings
 from wss.connection.connection import Connection, Handler
@@ -22,6 +21,7 @@ from wss.handshake.client_certificate import ClientCertificate, from_headers, fr
 from wss.handshake.forwarded import forwarded_client, is_trusted
 from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.rate_limits import AddressLimits
+from wss.handshake.request import HttpRequest
 from wss.handshake.request_head import AcceptedConnection, Limits
 from wss.handshake.responses import HttpResponse, plain_response
 from wss.net.certificate import Certificate
@@ -170,15 +170,17 @@ class WebSocketServer:
         if isinstance(decision, Connection):
             # RFC 9110 section 7.6.1 allows a list here, and any case; picows compares the whole value.
             upgrade.headers["Connection"], upgrade.headers["Upgrade"] = "Upgrade", "websocket"
-            return picows.WSUpgradeResponseWithListener(decision.response.to_picows(), decision)
+            accepted_response = picows.WSUpgradeResponse.create_101_response(decision.response_headers)
+            return picows.WSUpgradeResponseWithListener(accepted_response, decision)
         if decision.reason:
             self._metrics.refused(decision.reason)
-        fields: CIMultiDict[str] = CIMultiDict({**decision.headers, **self._common_headers})
-        response = Response(decision.status.value, decision.status.phrase, fields, decision.body)
-        return picows.WSUpgradeResponseWithListener(response.to_picows(), None)
+        response = picows.WSUpgradeResponse()
+        response.version, response.status, response.body = b"HTTP/1.1", decision.status, decision.body
+        response.headers = CIMultiDict({**decision.headers, **self._common_headers})
+        return picows.WSUpgradeResponseWithListener(response, None)
 
     def _decide(self, accepted: AcceptedConnection, upgrade: picows.WSUpgradeRequest) -> Connection | HttpResponse:
-        request = sanitized(Request.from_picows(upgrade), behind_a_proxy=bool(self._settings.trusted_proxies))
+        request = sanitized(HttpRequest.from_picows(upgrade), behind_a_proxy=bool(self._settings.trusted_proxies))
         refused = self._handshake.refuse(
             request,
             full=len(self._sessions) >= self._settings.max_connections,
@@ -194,13 +196,12 @@ class WebSocketServer:
             client, certificate = forwarded_client(accepted.peer, request.headers), from_headers(request.headers)
         if refused := refused or self._check_address(client) or self._check_certificate(certificate):
             return refused
-        agreed = self._handshake.negotiate(request) | self._common_headers
         return Connection(
             self._settings,
             self._flush_scheduler,
             self._sessions,
             request,
-            Response.from_picows(picows.WSUpgradeResponse.create_101_response(agreed)),
+            self._handshake.negotiate(request) | self._common_headers,
             client=client,
             certificate=certificate,
             accepted=accepted.time,

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from picows.websockets import ConnectionClosed
+from websockets.exceptions import ConnectionClosed
 
 from wss.connection.client import peer_address
 from wss.connection.connection import Connection, Handler

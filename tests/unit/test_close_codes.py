@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from picows.websockets import ConnectionClosedError, ConnectionClosedOK
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from wss.protocol.close import (
     ABNORMAL_CLOSURE,
     MAX_CONTROL_PAYLOAD,
@@ -35,7 +35,7 @@ def test_a_control_frame_carries_so_many_bytes_and_no_more(data: str | bytes) ->
 
 
 def _close(code: int) -> SimpleNamespace:
-    return SimpleNamespace(code=code)
+    return SimpleNamespace(code=code, reason=None)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from multidict import CIMultiDict
-from picows.websockets import Request
 from wss.config.settings import read_settings
 from wss.handshake.policy import Handshake, sanitized
+from wss.handshake.request import HttpRequest
 from wss.handshake.responses import HttpResponse
 
 GOOD = (
@@ -18,12 +18,12 @@ GOOD = (
 )
 
 
-def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, str], ...] = ()) -> Request:
+def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, str], ...] = ()) -> HttpRequest:
     """A good request, changed: a header left out, others added."""
-    return Request(path, CIMultiDict([*(field for field in GOOD if field[0] != without), *extra]))
+    return HttpRequest(path, CIMultiDict([*(field for field in GOOD if field[0] != without), *extra]))
 
 
-def decide(request: Request, **environment: str) -> HttpResponse | None:
+def decide(request: HttpRequest, **environment: str) -> HttpResponse | None:
     return Handshake(read_settings(environment)).refuse(sanitized(request, behind_a_proxy=False))
 
 
@@ -63,7 +63,7 @@ def test_a_good_request_goes_on(path: str) -> None:
         (request(extra=(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),)), 400),
     ],
 )
-def test_a_bad_request_is_refused_with_the_status_that_fits(changed: Request, status: int) -> None:
+def test_a_bad_request_is_refused_with_the_status_that_fits(changed: HttpRequest, status: int) -> None:
     response = decide(changed)
     assert response is not None
     assert response.status == status

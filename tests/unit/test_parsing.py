@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from picows.websockets import Request
 from wss.config.settings import SettingError, read_settings
 from wss.handshake.forwarded import readable
 from wss.handshake.policy import Handshake, sanitized
+from wss.handshake.request import HttpRequest
 from wss.net.client_hello import server_name
 
 SETTINGS = (
@@ -57,7 +57,7 @@ def test_a_domain_is_read_however_it_is_spaced(names: list[str], blank: str) -> 
 )
 def test_any_request_is_answered(path: str, headers: list[tuple[str, str]]) -> None:
     handshake = Handshake(read_settings({"ORIGINS": "https://*.example.com", "COMPRESSION": "on"}))
-    refused = handshake.refuse(sanitized(Request(path, CIMultiDict(headers)), behind_a_proxy=False))
+    refused = handshake.refuse(sanitized(HttpRequest(path, CIMultiDict(headers)), behind_a_proxy=False))
     # By chance alone, nobody finds the way in.
     assert refused is not None
     assert 400 <= refused.status < 500 or (refused.status == 200 and path in ("/healthz", "/readyz"))
@@ -68,7 +68,7 @@ def test_no_host_but_ours_is_served(host: str, port: int | None) -> None:
     if host.lower() == "localhost":
         return
     value = host if port is None else f"{host}:{port}"
-    refused = Handshake(read_settings({})).refuse(Request("/healthz", CIMultiDict([("Host", value)])))
+    refused = Handshake(read_settings({})).refuse(HttpRequest("/healthz", CIMultiDict([("Host", value)])))
     assert refused is not None
     # What a port or a bracket hides is still the same name.
     assert refused.status == (200 if value.lower().startswith("localhost:") else 421)

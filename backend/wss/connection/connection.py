@@ -5,26 +5,33 @@ had to be wrapped around it, frame by frame, and cost more than doing the whole 
 """
 
 import asyncio
+import logging
 import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
-from picows.websockets import Request, Response, State
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from wss.config.settings import Settings
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
 from wss.handshake.client_certificate import ClientCertificate
+from wss.handshake.request import HttpRequest
 from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
 from wss.protocol.assembler import Assembler
-from wss.protocol.close import ABNORMAL_CLOSURE, NO_STATUS_RCVD, PING, PONG, Ending, may_be_sent, payload_of
+from wss.protocol.close import ABNORMAL_CLOSURE, PING, PONG, Ending, may_be_sent, payload_of
 from wss.protocol.deflate import Deflate
 from wss.protocol.frames import BINARY, PreparedMessage
+
+log = logging.getLogger("wss.connection")
 
 # Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
@@ -48,10 +55,13 @@ class Connection(WSListener):
 
     __slots__ = (
         "__dict__",  # for attributes that a handler sets; it costs nothing until then
+        "_max_message",
         "_observer",
         "_owed_pong",
         "_pings",
+        "_probed_since",
         "_receiver",
+        "_request",
         "_sender",
         "accepted",
         "certificate",
@@ -60,9 +70,8 @@ class Connection(WSListener):
         "heard",
         "opened",
         "pings",
-        "request",
         "request_id",
-        "response",
+        "response_headers",
         "traffic",
         "ws_transport",
     )
@@ -72,19 +81,21 @@ class Connection(WSListener):
         settings: Settings,
         scheduler: FlushScheduler,
         observer: Observer,
-        request: Request,
-        response: Response,
+        request: HttpRequest,
+        response_headers: Mapping[str, str],
         *,
         client: str,
         certificate: ClientCertificate | None,
         accepted: float,
     ) -> None:
         loop = asyncio.get_running_loop()
-        compression = response.headers.get("Sec-WebSocket-Extensions")
+        compression = response_headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, settings.max_message, loop.call_soon) if compression else None
+        self._max_message = settings.max_message
         self._observer = observer
-        self.request = request
-        self.response = response
+        self._request = request
+        self.response_headers = response_headers
+        """Of the 101, besides those that every 101 has."""
         self.client = client
         self.certificate = certificate
         # The proxy's, so that its log line and ours have the same; or our own.
@@ -99,6 +110,7 @@ class Connection(WSListener):
         self.pings = self.heard = 0  # keepalives: how many were sent, and how many had been when a frame last came
         self.ws_transport: WSTransport
         self._pings = Pings()
+        self._probed_since = 0  # the number of the keepalive
         self._owed_pong: bytes | None = None
         self._receiver = Receiver(
             loop,
@@ -169,6 +181,7 @@ class Connection(WSListener):
                 self._sender.send_pong(frame.get_payload_as_bytes())
         elif opcode == PONG:
             self._pings.take_pong(frame.get_payload_as_bytes())
+            self._receiver.end_probe()
         else:
             self._answer_close(frame)
 
@@ -256,11 +269,29 @@ class Connection(WSListener):
         self._sender.send_pong(payload)
 
     def send_keepalive(self) -> None:
+        """Send a ping, and make sure that its pong can be seen even if the handler leaves the queue full."""
         self._sender.send_ping(self._pings.add_keepalive())
+        if not self._receiver.is_probed:
+            self._probed_since = self.pings
+        self._receiver.probe(2 * self._max_message)
+
+    def has_answered(self, ping: int) -> bool:
+        """Whether a frame came since the keepalive of this number; if the queue was full: a pong.
+
+        A handler that takes messages from a full queue will find the end of the connection behind them by itself.
+        """
+        return self.heard >= ping and not (self._receiver.is_probed and self._probed_since <= ping)
 
     def fail_keepalive(self) -> None:
         """Fail the connection after a ping timeout. Send 1011 first: the client may still be receiving."""
-        self._sender.fail(WSCloseCode.INTERNAL_ERROR, "no answer to a ping", graceful=False)
+        if self._receiver.is_probed:
+            log.warning(
+                "%s: no pong within the keepalive timeout, and %d messages that the handler on %s does not receive",
+                self.client,
+                len(self._receiver.queue),
+                self.path,
+            )
+        self._sender.fail(WSCloseCode.INTERNAL_ERROR, "keepalive ping timeout", graceful=False)
 
     # The end.
 
@@ -290,8 +321,8 @@ class Connection(WSListener):
     async def __aenter__(self) -> "Connection":
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        await self.close(1000 if error is None else 1011)
 
     # Facts.
 
@@ -329,13 +360,24 @@ class Connection(WSListener):
         return self.request_id
 
     @property
+    def request(self) -> Request:
+        """The opening handshake: its path with the query, and its headers."""
+        return Request(self._request.target, Headers(self._request.headers.items()))
+
+    @property
+    def response(self) -> Response:
+        """The response to it."""
+        accepted = HTTPStatus.SWITCHING_PROTOCOLS
+        return Response(accepted.value, accepted.phrase, Headers(self.response_headers))
+
+    @property
     def path(self) -> str:
         """The path of the request, without its query."""
-        return self.request.path.partition("?")[0]
+        return self._request.path
 
     @property
     def subprotocol(self) -> str | None:
-        return self.response.headers.get("Sec-WebSocket-Protocol")
+        return self.response_headers.get("Sec-WebSocket-Protocol")
 
     @property
     def local_address(self) -> Any:
@@ -347,24 +389,17 @@ class Connection(WSListener):
 
     @property
     def close_code(self) -> int | None:
-        """The client's close code, or else ours; None while the connection is open."""
-        close: Any = self._close_frame
-        if close is None:
-            return ABNORMAL_CLOSURE if self.ending else None
-        return int(close.code) or NO_STATUS_RCVD
+        """The client's close code; 1006 if it sent none. None until the connection has ended."""
+        if self.ending is None:
+            return None
+        return self.ending.received.code if self.ending.received else ABNORMAL_CLOSURE
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that came with the close code; None while the connection is open."""
-        close: Any = self._close_frame
-        if close is None:
-            return "" if self.ending else None
-        return close.reason or ""
-
-    @property
-    def _close_frame(self) -> Any:
-        handshake: Any = self.ws_transport.close_handshake
-        return handshake and (handshake.recv or handshake.sent)
+        """The reason that came with the client's close code. None until the connection has ended."""
+        if self.ending is None:
+            return None
+        return self.ending.received.reason if self.ending.received else ""
 
 
 Handler = Callable[[Connection], Awaitable[None]]

@@ -7,23 +7,20 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 from weakref import ref
 
-# Seconds between two looks at least: clients that are due in one are pinged together.
+# Seconds between two rounds at least: clients that are due in one round are pinged together.
 RESOLUTION = 0.05
 
 
 class Pinged(Protocol):
-    """A connection, as far as it matters here."""
+    """What is needed of a connection."""
 
     pings: int
     """How many were sent."""
-    heard: int
-    """How many had been, when something last came from the client."""
 
     @property
     def is_open(self) -> bool: ...
-    @property
-    def is_read(self) -> bool: ...
     def send_keepalive(self) -> None: ...
+    def has_answered(self, ping: int) -> bool: ...
     def fail_keepalive(self) -> None: ...
 
 
@@ -34,35 +31,34 @@ class _Due(NamedTuple):
 
 
 class Keepalive:
-    """Pings each connection every `interval` seconds, and gives up those that say nothing for `timeout` after one."""
+    """Pings each connection every `interval` seconds; fails those that do not answer one within `timeout` seconds."""
 
     def __init__(self, interval: float, timeout: float) -> None:
         self._interval = interval
         self._timeout = timeout
-        # Each in order of time, because what is appended is due latest.
+        # Each in order of time, because the last one appended is due last.
         self._pings: deque[_Due] = deque()
         self._answers: deque[_Due] = deque()
 
     def watch(self, connection: Pinged) -> None:
-        """Care for a connection from now on, until it is no longer open."""
+        """Ping a connection from now on, until it is no longer open."""
         self._pings.append(_Due(time.monotonic() + self._interval, ref(connection), connection.pings + 1))
 
     async def keep(self) -> None:
-        """Do it, until cancelled."""
+        """Send the pings, until cancelled."""
         while True:
             now = time.monotonic()
-            # After the process stood still, timers may run before what came meanwhile is read.
+            # If the process was suspended, timers may run before frames that came meanwhile are read.
             await asyncio.sleep(0)
             for connection, ping in _take(self._answers, now):
-                # Where the handler is behind, the answer may be there and not be read yet.
-                if connection.heard < ping and connection.is_read:
+                if not connection.has_answered(ping):
                     connection.fail_keepalive()
             for connection, ping in _take(self._pings, now):
                 connection.pings = ping
                 connection.send_keepalive()
                 self._answers.append(_Due(now + self._timeout, ref(connection), ping))
                 self.watch(connection)
-            # What is added while this sleeps is due later than what is there, or than an interval.
+            # Connections that are added during this sleep are due after an interval at the earliest.
             nearest = min(
                 (queue[0].time for queue in (self._pings, self._answers) if queue), default=now + self._interval
             )
@@ -70,7 +66,7 @@ class Keepalive:
 
 
 def _take(queue: deque[_Due], now: float) -> Iterator[tuple[Pinged, int]]:
-    """Take off the queue what is due, and yield what is still open of it."""
+    """Remove from the queue what is due, and yield the connections of it that are still open."""
     while queue and queue[0].time <= now:
         due = queue.popleft()
         connection = due.connection()

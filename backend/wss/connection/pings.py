@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from picows.websockets import ConcurrencyError
+from websockets.exceptions import ConcurrencyError
 
 from wss.protocol.close import Ending
 

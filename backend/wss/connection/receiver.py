@@ -11,17 +11,18 @@ from enum import IntEnum
 from typing import Any
 
 from picows import WSFrame
-from picows.websockets import ConcurrencyError, ConnectionClosedOK
+from websockets.exceptions import ConcurrencyError, ConnectionClosedOK
 
 from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
 from wss.protocol.assembler import Assembler, Fragment
 from wss.protocol.close import Ending
 from wss.protocol.frames import BINARY, TEXT
 
-# Messages, or fragments of one, in the queue: at so many, reading pauses, and at so many it resumes.
-HIGH_WATER, LOW_WATER = 16, 4
-# A message of so many bytes pauses reading by itself, until the queue is empty.
-LARGE = 64 * 1024
+# Bytes in the queue at which reading pauses. A small message costs more than its bytes: it counts as MIN_SIZE.
+HIGH_WATER = 64 * 1024
+MIN_SIZE = 64
+# The queue is not measured before it has so many messages, or a message of HIGH_WATER.
+_FEW = 16
 
 _MESSAGE = (TEXT, BINARY)
 
@@ -46,10 +47,13 @@ class Flow(IntEnum):
     CHECKING = 1
     """They are; the queue is checked at the next turn of the loop. A handler that keeps up has emptied it by then."""
     PAUSED = 2
+    """The queue is full: they are not, until the handler has taken three quarters of its messages."""
+    PROBING = 3
+    """The queue is full: they are, until a pong comes, but only so many."""
 
 
 _WHOLE, _ASSEMBLING, _DISCARDING, _FINISHED = State
-_READING, _CHECKING, _PAUSED = Flow
+_READING, _CHECKING, _PAUSED, _PROBING = Flow
 
 
 class Receiver:
@@ -64,14 +68,17 @@ class Receiver:
         "_ending",
         "_flow",
         "_get_waiter",
+        "_in_progress",
         "_loop",
         "_next_timed",
         "_observe",
+        "_probe_budget",
         "_resume_at",
         "_state",
         "_timed_since",
         "_traffic",
         "_transport",
+        "is_probed",
         "queue",
     )
 
@@ -91,7 +98,11 @@ class Receiver:
         self._timed_since = 0.0
         self._state = _WHOLE if assembler.expects_whole else _ASSEMBLING
         self._flow = _READING
-        self._resume_at = LOW_WATER
+        self._resume_at = 0
+        self._probe_budget = 0
+        self.is_probed = False
+        """Whether a probe has not ended: no pong has come, and the handler has not taken a message since it began."""
+        self._in_progress = False  # a message is being received: no other coroutine may take one
         self._ending: Ending | None = None
         self._get_waiter: asyncio.Future[None] | None = None  # of a handler that waits for a message
         self.queue: deque[str | bytes | Fragment] = deque()
@@ -126,32 +137,55 @@ class Receiver:
             if not self._get_waiter.done():
                 self._get_waiter.set_result(None)
             self._get_waiter = None
-        elif self._flow is _READING and (
-            len(self.queue) >= HIGH_WATER or frame.payload_size >= LARGE or self._assembler.inflated >= LARGE
-        ):
-            self._flow = _CHECKING
-            self._loop.call_soon(self._check)
+        elif self._flow is _READING:
+            if len(self.queue) >= _FEW or frame.payload_size >= HIGH_WATER or self._assembler.inflated >= HIGH_WATER:
+                self._flow = _CHECKING
+                self._loop.call_soon(self._check)
+        elif self._flow is _PROBING:
+            self._probe_budget -= _size(message)
+            if self._probe_budget <= 0:
+                self._pause()
 
     def _check(self) -> None:
         """Pause reading if the handler does not keep up."""
-        if self._flow is not _CHECKING:
-            return
-        self._flow = _READING
-        has_large = any(_is_large(each.data if isinstance(each, Fragment) else each) for each in self.queue)
-        if self._ending is None and self._state < _DISCARDING and (has_large or len(self.queue) >= HIGH_WATER):
-            self._flow = _PAUSED
-            self._resume_at = 0 if has_large else LOW_WATER
-            self._transport.pause_reading()
+        if self._flow is _CHECKING:
+            self._flow = _READING
+            if self._ending is None and self._state < _DISCARDING and sum(map(_size, self.queue)) >= HIGH_WATER:
+                self._resume_at = len(self.queue) // 4
+                self._pause()
 
-    def _resume(self) -> None:
-        self._flow = _READING
-        if self._ending is None:
+    def _pause(self) -> None:
+        self._flow = _PAUSED
+        self._transport.pause_reading()
+
+    def _resume(self, flow: Flow = _READING) -> None:
+        if self._flow is _PAUSED and self._ending is None:
             self._transport.resume_reading()
+        self._flow = flow
+
+    def _take_from_full_queue(self) -> None:
+        self.is_probed = False
+        if len(self.queue) <= self._resume_at:
+            self._resume()
+
+    def probe(self, size: int) -> None:
+        """If the queue is full, read up to `size` bytes beyond: a pong, a close frame or the end may be behind them."""
+        if self._flow >= _PAUSED:
+            self.is_probed = True
+            self._probe_budget = HIGH_WATER + size - sum(map(_size, self.queue))
+            if self._probe_budget > 0:
+                self._resume(_PROBING)
+
+    def end_probe(self) -> None:
+        """Note that a pong has come."""
+        self.is_probed = False
+        if self._flow is _PROBING:
+            self._pause()
 
     @property
     def is_paused(self) -> bool:
         """Whether frames of the client may be there that were not read, because the queue is full."""
-        return self._flow is _PAUSED
+        return self._flow >= _PAUSED
 
     @property
     def is_finished(self) -> bool:
@@ -165,8 +199,7 @@ class Receiver:
         """Discard data frames from now on. Resume reading even if the queue is full, so that a close frame is seen."""
         if self._state is not _FINISHED:
             self._state = _DISCARDING
-        if self._flow is _PAUSED:
-            self._resume()
+        self._resume()
 
     def end(self, ending: Ending) -> None:
         """Wake the handler: no more frames will come."""
@@ -180,20 +213,25 @@ class Receiver:
 
         `iterating`: raise StopAsyncIteration instead, if the connection has ended without an error.
         """
+        if self._in_progress:
+            raise ConcurrencyError("cannot call recv while another coroutine is already running recv or recv_streaming")
         queue = self.queue
         if self._timed_since and self._traffic.messages_in - len(queue) >= self._next_timed:
             self._stop_timing()
-        while not queue:
-            await self._wait(iterating)
+        if not queue:
+            self._in_progress = True
+            try:
+                while not queue:
+                    await self._wait(iterating)
+            finally:
+                self._in_progress = False
         message = queue.popleft()
-        if self._flow is _PAUSED and len(queue) <= self._resume_at:
-            self._resume()
+        if self._flow >= _PAUSED:
+            self._take_from_full_queue()
         return await self._rest_of(message) if isinstance(message, Fragment) else message
 
     def _wait(self, iterating: bool = False) -> asyncio.Future[None]:
         """Return what the next frame, or the end, resolves."""
-        if self._get_waiter is not None and not self._get_waiter.done():
-            raise ConcurrencyError("another task waits for a message already")
         if self._ending:
             error = self._ending.exception()
             raise StopAsyncIteration if iterating and isinstance(error, ConnectionClosedOK) else error
@@ -204,8 +242,8 @@ class Receiver:
         while not self.queue:
             await self._wait()
         fragment = self.queue.popleft()
-        if self._flow is _PAUSED and len(self.queue) <= self._resume_at:
-            self._resume()
+        if self._flow >= _PAUSED:
+            self._take_from_full_queue()
         return fragment if isinstance(fragment, Fragment) else Fragment(fragment, True)
 
     def _stop_timing(self) -> None:
@@ -216,25 +254,43 @@ class Receiver:
 
     async def _rest_of(self, first: Fragment) -> str | bytes:
         fragments = [first]
+        self._in_progress = True
         try:
             while not fragments[-1].fin:
                 fragments.append(await self._next_fragment())
         except asyncio.CancelledError:
             self.queue.extendleft(reversed(fragments))
             raise
+        finally:
+            self._in_progress = False
         empty: Any = "" if isinstance(first.data, str) else b""
         whole: str | bytes = empty.join(fragment.data for fragment in fragments)
         return whole
 
     async def stream(self) -> AsyncIterator[str | bytes]:
-        """Yield the fragments of the next message as they come. Raises ConnectionClosed if there are no more."""
-        fin = False
-        while not fin:
-            data, fin = await self._next_fragment()
-            yield data
+        """Yield the fragments of the next message as they come. Raises ConnectionClosed if there are no more.
+
+        A caller that stops before the last fragment leaves the rest of the message: nothing can be received after it.
+        """
+        if self._in_progress:
+            raise ConcurrencyError(
+                "cannot call recv_streaming while another coroutine is already running recv or recv_streaming"
+            )
+        self._in_progress = True
+        try:
+            fragment = await self._next_fragment()
+        except BaseException:
+            self._in_progress = False  # no fragment was lost
+            raise
+        yield fragment.data
+        while not fragment.fin:
+            fragment = await self._next_fragment()
+            yield fragment.data
+        self._in_progress = False
 
 
-def _is_large(data: str | bytes) -> bool:
+def _size(message: str | bytes | Fragment) -> int:
+    data = message.data if isinstance(message, Fragment) else message
     if isinstance(data, str) and not data.isascii():
         data = data.encode()
-    return len(data) >= LARGE
+    return max(len(data), MIN_SIZE)

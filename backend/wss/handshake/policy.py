@@ -12,11 +12,11 @@ from ipaddress import IPv6Address
 from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
-from picows.websockets import Request
 
 from wss.config.settings import Settings
 from wss.handshake.forwarded import without_forged
 from wss.handshake.page import read_page
+from wss.handshake.request import HttpRequest
 from wss.handshake.responses import MISDIRECTED, HttpResponse, plain_response
 from wss.protocol import deflate
 
@@ -26,15 +26,15 @@ READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
 
-def sanitized(request: Request, *, behind_a_proxy: bool) -> Request:
+def sanitized(request: HttpRequest, *, behind_a_proxy: bool) -> HttpRequest:
     """Return the request without headers that a client forged, and with a target that is a path."""
-    path, headers = request.path, without_forged(request.headers, behind_a_proxy=behind_a_proxy)
-    if not path.startswith("/"):
+    target, headers = request.target, without_forged(request.headers, behind_a_proxy=behind_a_proxy)
+    if not target.startswith("/"):
         # RFC 9112 section 3.2.2: a whole URL has to be accepted, and its host counts.
         with suppress(ValueError):  # not a URL: Handshake.refuse answers it
-            target = urlsplit(path)
-            headers["Host"], path = target.netloc, urlunsplit(("", "", target.path or "/", target.query, ""))
-    return Request(path, headers)
+            url = urlsplit(target)
+            headers["Host"], target = url.netloc, urlunsplit(("", "", url.path or "/", url.query, ""))
+    return HttpRequest(target, headers)
 
 
 class Handshake:
@@ -52,7 +52,7 @@ class Handshake:
         self._compression = settings.compression
 
     def refuse(
-        self, request: Request, *, full: bool = False, draining: bool = False, degraded_reason: str = ""
+        self, request: HttpRequest, *, full: bool = False, draining: bool = False, degraded_reason: str = ""
     ) -> HttpResponse | None:
         """Return the response to a sanitized request if it does not become a websocket, or None to go on.
 
@@ -60,7 +60,7 @@ class Handshake:
         `degraded_reason` is for the health path, if all else goes on.
         """
         headers = request.headers
-        path = request.path.partition("?")[0]
+        path = request.path
         if refused := self._check_host(headers):
             return refused
         if not path.startswith("/"):
@@ -88,7 +88,7 @@ class Handshake:
             )
         return None
 
-    def negotiate(self, request: Request) -> dict[str, str]:
+    def negotiate(self, request: HttpRequest) -> dict[str, str]:
         """Return the headers of the 101 by which subprotocol and compression are agreed on."""
         agreed = {}
         offered = _tokens(request.headers, "Sec-WebSocket-Protocol", fold=False)

@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from picows.websockets import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from websockets.frames import Close
 
 from wss.protocol.frames import encoded
 
@@ -10,6 +11,8 @@ PING, PONG = 0x9, 0xA  # RFC 6455 section 5.2
 MAX_CONTROL_PAYLOAD = 125  # bytes
 # RFC 6455 section 7.4.1: a close frame without a code, and none at all.
 NO_STATUS_RCVD, ABNORMAL_CLOSURE = 1005, 1006
+# An ending with no other codes is not an error: https://websockets.readthedocs.io/en/stable/reference/exceptions.html
+_OK_CODES = {1000, 1001, NO_STATUS_RCVD}
 
 
 def payload_of(data: str | bytes) -> bytes:
@@ -29,8 +32,8 @@ def may_be_sent(code: int) -> bool:
 class Ending(NamedTuple):
     """The close frames of a connection that has ended; None if that side sent none."""
 
-    received: Any
-    sent: Any
+    received: Close | None
+    sent: Close | None
     received_first: bool | None
     """Whether the client's came before ours; None unless both exist."""
 
@@ -39,18 +42,22 @@ class Ending(NamedTuple):
         """Take it from picows' close_handshake, which is None if there was no close frame."""
         if close_handshake is None:
             return cls(None, None, None)
-        return cls(close_handshake.recv, close_handshake.sent, close_handshake.recv_then_sent)
+        received, sent = _close(close_handshake.recv), _close(close_handshake.sent)
+        return cls(received, sent, bool(close_handshake.recv_then_sent) if received and sent else None)
 
     def exception(self) -> ConnectionClosed:
         """Return a new exception: an exception that is raised again collects the traceback of each time."""
-        codes = {close.code for close in (self.sent, self.received) if close}
-        kind = ConnectionClosedOK if codes and codes <= {0, 1000, 1001} else ConnectionClosedError
-        return kind(self.received, self.sent, self.received_first)
+        is_ok = self.received and self.sent and {self.received.code, self.sent.code} <= _OK_CODES
+        return (ConnectionClosedOK if is_ok else ConnectionClosedError)(*self)
 
     @property
     def code_and_initiator(self) -> tuple[int, str]:
         """The close code, and the side that sent it first: `client`, `server`, or `nobody`."""
-        first, side = (self.received, "client") if self.received_first else (self.sent, "server")
-        if not (self.received or self.sent):
-            return ABNORMAL_CLOSURE, "nobody"
-        return (int(first.code) if first else 0) or NO_STATUS_RCVD, side
+        if self.received and (self.sent is None or self.received_first):
+            return self.received.code, "client"
+        return (self.sent.code, "server") if self.sent else (ABNORMAL_CLOSURE, "nobody")
+
+
+def _close(frame: Any) -> Close | None:
+    # picows has 0 for a close frame without a code.
+    return frame and Close(int(frame.code) or NO_STATUS_RCVD, frame.reason or "")
