@@ -24,11 +24,11 @@ class Part:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-# Group 9 sends messages of 16 MB, and some in 65,536 fragments.
+# Group 9 sends messages of 16 MB, and some in 65,536 fragments. 13.1 is 12.1 again: the same messages, the same offer.
 _LARGE = {"MAX_MESSAGE": "16M", "MAX_FRAGMENTS": "70000"}
 PARTS = {
     "frames": Part(("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"), 247),
-    "limits and compression": Part(("9.*", "12.1.*", "13.1.*"), 90, {"COMPRESSION": "on", **_LARGE}),
+    "limits and compression": Part(("9.*", "12.1.*"), 72, {"COMPRESSION": "on", **_LARGE}),
     "all compression": Part(("12.*", "13.*"), 216, {"COMPRESSION": "on", **_LARGE}),
 }
 
