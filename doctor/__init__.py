@@ -1,1 +1,1 @@
-"""The way to a WebSocket, walked step by step: where it ends, why, and what to do about it."""
+"""Checks a WebSocket over TLS from outside, and reports the first problem with its cause and remedy."""

@@ -9,10 +9,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import typer
 
-from doctor.finding import Mark
-from doctor.report import ForMachines, ForPeople
-from doctor.route import Options
-from doctor.walk import walk
+from doctor.checks import run_checks
+from doctor.context import Options
+from doctor.finding import Severity
+from doctor.report import JsonReport, TextReport
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,35 +23,39 @@ def _url(value: str) -> SplitResult:
         usable = url.scheme in ("ws", "wss", "http", "https") and url.hostname and url.port != 0
         (url.hostname or "").encode("idna")
     except ValueError as error:  # also UnicodeError
-        raise typer.BadParameter(f"{value!r} is no URL ({error}). Give one such as wss://example.com/wss") from None
+        raise typer.BadParameter(
+            f"{value!r} is not a valid URL ({error}). Give one such as wss://example.com/wss"
+        ) from None
     if not usable:
-        raise typer.BadParameter(f"{value!r} is no URL of a WebSocket. Give one such as wss://example.com/wss")
+        raise typer.BadParameter(f"{value!r} is not the URL of a WebSocket. Give one such as wss://example.com/wss")
     if url.fragment or "@" in url.netloc:
-        raise typer.BadParameter(f"{value!r}: a WebSocket's URL has no user and no fragment (#). Leave it out")
+        raise typer.BadParameter(f"{value!r}: the URL of a WebSocket has no user and no fragment (#). Remove it")
     return url
 
 
 def _header(value: str) -> tuple[str, str]:
     name, colon, content = value.partition(":")
     if not (colon and name.strip() and value.isprintable()):
-        raise typer.BadParameter(f"{value!r} is no header. Give one such as 'Cookie: a=b'")
+        raise typer.BadParameter(f"{value!r} is not a header. Give one such as 'Cookie: a=b'")
     if not value.isascii():
-        raise typer.BadParameter(f"{value!r}: a header is ASCII. Encode the rest, as its reader expects it")
+        raise typer.BadParameter(f"{value!r}: a header must be ASCII. Encode the value as the server expects it")
     if name.strip().lower().startswith("sec-websocket-"):
-        raise typer.BadParameter(f"{value!r} is the doctor's own. There is --subprotocol")
+        raise typer.BadParameter(
+            f"{value!r}: the doctor itself sets Sec-WebSocket-*. For a subprotocol, use --subprotocol"
+        )
     return name.strip(), content.strip()
 
 
 def _origin(value: str | None) -> str | None:
     if value is not None and not (value.isascii() and value.isprintable()):
-        raise typer.BadParameter(f"{value!r} is no origin. Give one such as https://example.com")
+        raise typer.BadParameter(f"{value!r} is not an origin. Give one such as https://example.com")
     return value
 
 
 def _subprotocols(value: list[str] | None) -> list[str] | None:
     for name in value or ():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 6455 section 4.1: a token
-            raise typer.BadParameter(f"{name!r} is no subprotocol. Give one such as chat.v1")
+            raise typer.BadParameter(f"{name!r} is not a subprotocol. Give one such as chat.v1")
     return value
 
 
@@ -70,46 +74,50 @@ def _existing(value: Path | None) -> Path | None:
     try:
         if not value.is_file():
             raise typer.BadParameter(
-                f"{value} is no file (a container sees certs/live and what is mounted with -v, and nothing else)"
+                f"{value} is not a file (the container sees only certs/live and files that are mounted with -v)"
             )
     except PermissionError:
         raise typer.BadParameter(
-            f"{value} may not be read by the user of the container. Allow it: chmod a+rX {value.parent} {value}"
+            f"the container's user cannot read {value}. Allow it: chmod a+rX {value.parent} {value}"
         ) from None
     return value
 
 
 @app.command()
 def doctor(
-    url: Annotated[Any, typer.Argument(parser=_url, metavar="URL", help="Such as wss://example.com/wss.")],
-    origin: Annotated[str | None, typer.Option(callback=_origin, help="The origin of the page that connects.")] = None,
+    url: Annotated[Any, typer.Argument(parser=_url, metavar="URL", help="For example wss://example.com/wss.")],
+    origin: Annotated[str | None, typer.Option(callback=_origin, help="Send this Origin header.")] = None,
     header: Annotated[
-        list[Any] | None, typer.Option(parser=_header, metavar="NAME: VALUE", help="One more header.")
+        list[Any] | None, typer.Option(parser=_header, metavar="NAME: VALUE", help="Add this header (repeatable).")
     ] = None,
     subprotocol: Annotated[
-        list[str] | None, typer.Option(callback=_subprotocols, help="A subprotocol to offer.")
+        list[str] | None, typer.Option(callback=_subprotocols, help="Offer this subprotocol (repeatable).")
     ] = None,
-    ca: Annotated[Path | None, typer.Option(callback=_existing, help="Trust these CAs (PEM) and no others.")] = None,
-    client_cert: Annotated[Path | None, typer.Option(callback=_existing, help="A client's certificate (PEM).")] = None,
+    ca: Annotated[Path | None, typer.Option(callback=_existing, help="Trust only these CAs (PEM).")] = None,
+    client_cert: Annotated[Path | None, typer.Option(callback=_existing, help="Client certificate (PEM).")] = None,
     client_key: Annotated[
-        Path | None, typer.Option(callback=_existing, help="Its key, where it is a file of its own.")
+        Path | None, typer.Option(callback=_existing, help="Its key, if it is in another file.")
     ] = None,
     resolve: Annotated[
-        list[Any] | None, typer.Option(parser=_resolve, metavar="NAME:PORT:ADDRESS", help="Do not ask the DNS.")
+        list[Any] | None,
+        typer.Option(parser=_resolve, metavar="NAME:PORT:ADDRESS", help="Use this address, without a DNS lookup."),
     ] = None,
-    message: Annotated[str, typer.Option(help="The text message to send.")] = "tom",
+    message: Annotated[str, typer.Option(help="Text message to send.")] = "tom",
     no_messages: Annotated[bool, typer.Option("--no-messages", help="Send no messages, only a ping.")] = False,
     idle: Annotated[
-        float, typer.Option(min=0, max=86400, metavar="SECONDS", help="Hold the line, and see whether it is cut.")
+        float,
+        typer.Option(
+            min=0, max=86400, metavar="SECONDS", help="Check whether an idle connection stays open this long."
+        ),
     ] = 0,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="The longest wait for each thing.")
+        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="Maximum time of each wait.")
     ] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell it to a machine.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Walk the way to a WebSocket step by step, and name the first thing that is wrong.
+    """Check a WebSocket over TLS step by step, and report the first problem.
 
-    Exit code 0: healthy (there may be warnings); 1: there is a problem; 2: the command makes no sense.
+    Exit code 0: healthy (there may be warnings); 1: there is a problem; 2: the command line is invalid.
     """
     options = Options(
         origin=origin,
@@ -124,12 +132,12 @@ def doctor(
         timeout=timeout,
     )
     _check_files(options)
-    report = ForMachines(url.geturl()) if as_json else ForPeople()
+    report = JsonReport(url.geturl()) if as_json else TextReport()
     healthy = True
-    for step, finding in walk(url, options, report.entering):
-        report.tell(step, finding)
-        healthy = healthy and finding.mark is not Mark.PROBLEM
-    report.end(healthy)
+    for check, finding in run_checks(url, options, report.start_check):
+        report.add(check, finding)
+        healthy = healthy and finding.severity is not Severity.PROBLEM
+    report.finish(healthy)
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -137,18 +145,18 @@ def _check_files(options: Options) -> None:
     try:
         ssl.create_default_context(cafile=options.ca)
     except (OSError, ssl.SSLError) as error:
-        raise typer.BadParameter(f"{options.ca} has no certificates in PEM form ({error})", param_hint="--ca") from None
+        raise typer.BadParameter(f"{options.ca} contains no PEM certificates ({error})", param_hint="--ca") from None
     if options.client_cert:
         try:
-            # With an empty passphrase nobody is asked for one.
+            # The empty passphrase keeps OpenSSL from prompting for one.
             ssl.create_default_context().load_cert_chain(options.client_cert, options.client_key, password="")
         except (OSError, ssl.SSLError) as error:
             raise typer.BadParameter(
-                f"{options.client_cert} is no certificate with its key in PEM form ({error})",
+                f"{options.client_cert} is not a PEM certificate with its key ({error})",
                 param_hint="--client-cert",
             ) from None
     elif options.client_key:
-        raise typer.BadParameter("give --client-cert, too", param_hint="--client-key")
+        raise typer.BadParameter("give --client-cert as well", param_hint="--client-key")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The first three steps: the URL, the name, the port."""
+"""The first three checks: URL, DNS and TCP."""
 
 import errno
 import socket
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlunsplit
 
+from doctor.context import Context
 from doctor.finding import Finding, good, problem, warning
-from doctor.patience import within
-from doctor.route import Route
+from doctor.timeouts import run_with_timeout
 
-PLAIN_PORTS = (80,)
-# What a machine without IPv6 says of an IPv6 address.
-NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+PLAIN_HTTP_PORTS = (80,)
+# Errors of a connection to an IPv6 address on a machine without IPv6.
+UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def is_address(host: str) -> bool:
@@ -23,15 +23,15 @@ def is_address(host: str) -> bool:
     return True
 
 
-def look_at_url(route: Route) -> Iterator[Finding]:
-    """Is this an address of a WebSocket over TLS?"""
-    url = route.url
+def check_url(context: Context) -> Iterator[Finding]:
+    """Is this the URL of a WebSocket over TLS?"""
+    url = context.url
     if url.scheme != "wss":
-        port = "" if url.port in (None, *PLAIN_PORTS) else f":{url.port}"
-        host = f"[{route.host}]" if ":" in route.host else route.host
+        port = "" if url.port in (None, *PLAIN_HTTP_PORTS) else f":{url.port}"
+        host = f"[{context.host}]" if ":" in context.host else context.host
         means = {
-            "ws": "ws:// is not encrypted; pages from https:// may not open it, and a port with TLS does not take it",
-        }.get(url.scheme, f"{url.scheme}:// is for pages; a WebSocket over TLS begins with wss://")
+            "ws": "ws:// is not encrypted: browsers block it on https:// pages, and a TLS port refuses it",
+        }.get(url.scheme, f"{url.scheme}:// is for web pages; the URL of a WebSocket over TLS begins with wss://")
         yield problem(
             "url-ws" if url.scheme == "ws" else "url-http",
             f"{url.scheme}:// in {url.geturl()}",
@@ -39,114 +39,114 @@ def look_at_url(route: Route) -> Iterator[Finding]:
             urlunsplit(("wss", f"{host}{port}", url.path, url.query, "")),
         )
         return
-    notes = ["no path: / is asked for"] * (not url.path) + ["an address: few certificates cover one"] * is_address(
-        route.host
+    notes = ["no path: requests /"] * (not url.path) + ["an IP address: few certificates cover one"] * is_address(
+        context.host
     )
-    yield good(f"{url.geturl()}, port {route.port}" + (f" ({'; '.join(notes)})" if notes else ""))
-    if route.port in PLAIN_PORTS:
+    yield good(f"{url.geturl()}, port {context.port}" + (f" ({'; '.join(notes)})" if notes else ""))
+    if context.port in PLAIN_HTTP_PORTS:
         yield warning(
             "url-port",
-            f"port {route.port} with wss://",
-            "this port is for plain http nearly everywhere",
-            "Leave the port out (443), or give the one that speaks TLS",
+            f"port {context.port} with wss://",
+            "this port usually serves plain HTTP",
+            "Omit the port (443), or give the one that serves TLS",
         )
 
 
-def look_up(route: Route) -> Iterator[Finding]:
-    """Which addresses has the name?"""
-    given = [address for name, port, address in route.options.resolve if (name, port) == (route.host, route.port)]
-    if given or is_address(route.host):
-        route.addresses = given or [route.host]
-        yield good(f"{', '.join(route.addresses)} ({'by --resolve' if given else 'no name to look up'})")
+def check_dns(context: Context) -> Iterator[Finding]:
+    """Which addresses does the name have?"""
+    given = [address for name, port, address in context.options.resolve if (name, port) == (context.host, context.port)]
+    if given or is_address(context.host):
+        context.addresses = given or [context.host]
+        yield good(f"{', '.join(context.addresses)} ({'from --resolve' if given else 'an address needs no lookup'})")
         return
     try:
-        found = within(
-            route.options.timeout, lambda: socket.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
+        found = run_with_timeout(
+            context.options.timeout, lambda: socket.getaddrinfo(context.host, context.port, type=socket.SOCK_STREAM)
         )
-    except (OSError, UnicodeError) as failure:
-        yield _no_address(route, failure)
+    except (OSError, UnicodeError) as error:
+        yield _lookup_problem(context, error)
         return
-    route.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    yield good(f"{route.host} is {', '.join(route.addresses)}")
-    if route.host == "localhost":
+    context.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    yield good(f"{context.host} is {', '.join(context.addresses)}")
+    if context.host == "localhost":
         return
-    if all(":" in address for address in route.addresses):
+    if all(":" in address for address in context.addresses):
         yield warning(
             "dns-ipv6-only",
-            f"{route.host} has IPv6 addresses alone",
-            "clients in networks without IPv6 cannot reach it",
+            f"{context.host} has only IPv6 addresses",
+            "clients on networks without IPv6 cannot reach it",
             "Add an A record",
         )
-    if any(ip_address(address.partition("%")[0]).is_private for address in route.addresses):
+    if any(ip_address(address.partition("%")[0]).is_private for address in context.addresses):
         yield warning(
             "dns-private",
-            f"{route.host} has an address of a private network",
-            "only clients of that network can reach it",
-            "Let the public DNS have the public address",
+            f"{context.host} has a private address",
+            "only clients on that network can reach it",
+            "Publish the public address in the public DNS",
         )
 
 
-def _no_address(route: Route, failure: Exception) -> Finding:
-    if isinstance(failure, TimeoutError) or getattr(failure, "errno", None) == socket.EAI_AGAIN:
+def _lookup_problem(context: Context, error: Exception) -> Finding:
+    if isinstance(error, TimeoutError) or getattr(error, "errno", None) == socket.EAI_AGAIN:
         return problem(
             "dns-silent",
-            f"no DNS server tells the address of {route.host} ({failure})",
-            "the DNS server that this machine asks does not answer: it is this machine's network, or that server",
-            "Look at this machine's /etc/resolv.conf; try another resolver; or --resolve NAME:PORT:ADDRESS",
+            f"no DNS server returns an address of {context.host} ({error})",
+            "the DNS server of this machine does not answer: the fault is in this machine's network or that server",
+            "Check /etc/resolv.conf on this machine; try another resolver; or use --resolve NAME:PORT:ADDRESS",
         )
     return problem(
         "dns-none",
-        f"{route.host} has no address ({failure})",
+        f"{context.host} has no address ({error})",
         "the name does not exist, is misspelt, or its DNS record is missing or too new",
-        f"Create an A record (and AAAA) for {route.host}; or --resolve NAME:PORT:ADDRESS",
+        f"Create an A record (and AAAA) for {context.host}; or use --resolve NAME:PORT:ADDRESS",
     )
 
 
-def connect(route: Route) -> Iterator[Finding]:
-    """Does anything listen there?"""
-    failures: dict[str, OSError] = {}
-    for address in route.addresses:
+def check_tcp(context: Context) -> Iterator[Finding]:
+    """Does a server listen on the port?"""
+    errors: dict[str, OSError] = {}
+    for address in context.addresses:
         try:
-            with route.open_tcp(address):
-                route.address = route.address or address
+            with context.open_tcp(address):
+                context.address = context.address or address
         except OSError as error:
-            failures[address] = error
-    if not route.address:
-        yield _no_connection(route, *next(iter(failures.items())))
+            errors[address] = error
+    if not context.address:
+        yield _connect_problem(context, *next(iter(errors.items())))
         return
-    yield good(f"{route.place} accepts connections")
-    for address, refusal in failures.items():
-        if ":" in address and refusal.errno in NO_WAY:
-            yield good(f"{address} cannot be tried: there is no IPv6 here")
-        # A name that means this machine has ::1 as well, whatever is published there.
+    yield good(f"{context.endpoint} accepts connections")
+    for address, failure in errors.items():
+        if ":" in address and failure.errno in UNREACHABLE:
+            yield good(f"{address} was not checked: this machine has no IPv6")
+        # localhost resolves to ::1 as well, even if the port is published on IPv4 only.
         elif not ip_address(address.partition("%")[0]).is_loopback:
             yield warning(
                 "tcp-partly",
-                f"{address} does not ({refusal})",
+                f"{address} does not accept connections ({failure})",
                 "clients that try this address first wait, or fail",
-                f"Let the server listen on {address}, or take it out of the DNS",
+                f"Make the server listen on {address}, or remove it from the DNS",
             )
 
 
-def _no_connection(route: Route, address: str, error: OSError) -> Finding:
-    where = f"{address}, port {route.port}"
+def _connect_problem(context: Context, address: str, error: OSError) -> Finding:
+    target = f"{address}, port {context.port}"
     if isinstance(error, ConnectionRefusedError):
         return problem(
             "tcp-refused",
-            f"{where}: connection refused",
-            "the machine is there, and nothing listens on this port",
-            "Start the server (docker compose ps); compare the port: 443 with nginx and Apache, 8282 with direct",
+            f"{target}: connection refused",
+            "the machine is reachable, but no server listens on this port",
+            "Start the server (docker compose ps); check the port: 443 for nginx and Apache, 8282 for direct",
         )
     if isinstance(error, TimeoutError):
         return problem(
             "tcp-timeout",
-            f"{where}: no answer for {route.options.timeout:g} s",
-            "a firewall or a cloud's security group drops what is sent there, or the machine is down",
-            f"Open port {route.port} for TCP in the firewall and in the cloud's security group",
+            f"{target}: no answer within {context.options.timeout:g} s",
+            "a firewall or a cloud's security group drops the packets, or the machine is down",
+            f"Open port {context.port} for TCP in the firewall and in the cloud's security group",
         )
     return problem(
         "tcp-unreachable",
-        f"{where}: {error.strerror or error}",
-        "there is no way to this address from here",
-        "Compare the address in the DNS with the server's; check the network, and IPv6 where it is an IPv6 address",
+        f"{target}: {error.strerror or error}",
+        "this machine has no route to the address",
+        "Compare the address in the DNS with the server's; check the network, and IPv6 if it is an IPv6 address",
     )

@@ -1,7 +1,7 @@
-"""Which versions and key-exchange groups does a server take?
+"""Which versions and key-exchange groups does a server accept?
 
-Python's ssl cannot offer obsolete versions where OpenSSL is built without them, nor choose groups before 3.15. A server
-tells both in its first answer, before any key is made: so a ClientHello of our own (RFC 8446 section 4.1.2) is enough.
+Python's ssl cannot offer obsolete versions if OpenSSL is built without them, nor choose groups before 3.15. A server
+sends both in its first message, before any key is derived: sending a ClientHello (RFC 8446 section 4.1.2) is enough.
 """
 
 import secrets
@@ -17,7 +17,7 @@ GROUPS = {0x11EC: "X25519MLKEM768", 0x001D: "X25519", 0x0017: "P-256", 0x0018: "
 X25519MLKEM768 = 0x11EC
 
 _SUITES_1_3 = (0x1301, 0x1302, 0x1303)
-# What servers of the last twenty years have: ECDHE and AEAD, then CBC, plain RSA, 3DES, RC4.
+# What servers of the last twenty years support: ECDHE and AEAD, then CBC, plain RSA, 3DES, RC4.
 _SUITES = (
     *(0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0x009E, 0x009F),
     *(0xC009, 0xC013, 0xC00A, 0xC014, 0x0033, 0x0039, 0x009C, 0x009D, 0x002F, 0x0035, 0x000A, 0x0005),
@@ -32,16 +32,18 @@ _SUPPORTED_VERSIONS, _KEY_SHARE = 43, 51
 
 @dataclass(frozen=True)
 class ServerHello:
-    """What the server chose; `group` is known in TLS 1.3 only."""
+    """What the server chose; only TLS 1.3 sends `group`."""
 
     version: int
     group: int | None
 
 
-def offer(connection: socket.socket, host: str, version: int, groups: tuple[int, ...]) -> ServerHello | None:
-    """Send a ClientHello that offers this version alone; None: the server does not take it.
+def send_client_hello(
+    connection: socket.socket, host: str, version: int, groups: tuple[int, ...]
+) -> ServerHello | None:
+    """Send a ClientHello that offers only this version, and return the answer; None: the server refuses it.
 
-    In TLS 1.3 it comes without a key share, so that the server says which group it wants (section 4.1.4).
+    In TLS 1.3 it has no key share, so that the server names the group that it prefers (section 4.1.4).
     Raises OSError as sockets do.
     """
     deadline = time.monotonic() + (connection.gettimeout() or 0.0)
@@ -55,37 +57,37 @@ def offer(connection: socket.socket, host: str, version: int, groups: tuple[int,
 def _read(connection: socket.socket, size: int, deadline: float) -> bytes:
     data = b""
     while len(data) < size:
-        # Of the whole, so that a server that says a byte at a time cannot hold us.
+        # One deadline for the whole message, because a server may send one byte at a time.
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         if not (more := connection.recv(size - len(data))):
-            raise ConnectionAbortedError("closed in the middle of an answer")
+            raise ConnectionAbortedError("the server closed the connection within a message")
         data += more
     return data
 
 
 def _client_hello(host: str, version: int, groups: tuple[int, ...]) -> bytes:
     extensions = {
-        10: _sized(b"".join(map(_u16, groups))),  # supported_groups
+        10: _length_prefixed(b"".join(map(_uint16, groups))),  # supported_groups
         11: b"\x01\x00",  # ec_point_formats: uncompressed
-        13: _sized(b"".join(map(_u16, _SIGNATURES))),
+        13: _length_prefixed(b"".join(map(_uint16, _SIGNATURES))),
         23: b"",  # extended_master_secret
         0xFF01: b"\x00",  # renegotiation_info
     }
     if not is_address(host):
-        extensions[0] = _sized(b"\x00" + _sized(host.encode("idna")))  # server_name
+        extensions[0] = _length_prefixed(b"\x00" + _length_prefixed(host.encode("idna")))  # server_name
     if version == TLS_1_3:
-        extensions[_SUPPORTED_VERSIONS] = b"\x02" + _u16(TLS_1_3)
-        extensions[_KEY_SHARE] = _sized(b"")
+        extensions[_SUPPORTED_VERSIONS] = b"\x02" + _uint16(TLS_1_3)
+        extensions[_KEY_SHARE] = _length_prefixed(b"")
     hello = (
-        _u16(min(version, TLS_1_2))
+        _uint16(min(version, TLS_1_2))
         + secrets.token_bytes(32)
         + b"\x00"  # no session
-        + _sized(b"".join(map(_u16, _SUITES_1_3 if version == TLS_1_3 else _SUITES)))
+        + _length_prefixed(b"".join(map(_uint16, _SUITES_1_3 if version == TLS_1_3 else _SUITES)))
         + b"\x01\x00"  # no compression
-        + _sized(b"".join(_u16(number) + _sized(body) for number, body in extensions.items()))
+        + _length_prefixed(b"".join(_uint16(number) + _length_prefixed(body) for number, body in extensions.items()))
     )
     handshake = b"\x01" + len(hello).to_bytes(3, "big") + hello
-    return bytes([_HANDSHAKE]) + _u16(min(version, TLS_1_0)) + _sized(handshake)
+    return bytes([_HANDSHAKE]) + _uint16(min(version, TLS_1_0)) + _length_prefixed(handshake)
 
 
 def _server_hello(message: bytes) -> ServerHello | None:
@@ -104,9 +106,9 @@ def _server_hello(message: bytes) -> ServerHello | None:
     return ServerHello(version, group)
 
 
-def _u16(number: int) -> bytes:
+def _uint16(number: int) -> bytes:
     return number.to_bytes(2, "big")
 
 
-def _sized(body: bytes) -> bytes:
-    return _u16(len(body)) + body
+def _length_prefixed(body: bytes) -> bytes:
+    return _uint16(len(body)) + body

@@ -1,11 +1,11 @@
-"""What the doctor says: one finding per thing that was looked at."""
+"""The result of a check: each finding has a severity, and a problem or a warning has a code."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Mark(StrEnum):
-    """How bad it is; a problem ends the walk, because it is the cause of all that would follow."""
+class Severity(StrEnum):
+    """A problem ends the run, because it causes whatever would fail after it."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -14,9 +14,9 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen, what that means, and what to do; `code` names the diagnosis for machines."""
+    """What was observed, what that means, and the remedy; `code` identifies the diagnosis for machines."""
 
-    mark: Mark
+    severity: Severity
     code: str
     saw: str
     means: str = ""
@@ -24,12 +24,12 @@ class Finding:
 
 
 def good(saw: str) -> Finding:
-    return Finding(Mark.GOOD, "", saw)
+    return Finding(Severity.GOOD, "", saw)
 
 
 def warning(code: str, saw: str, means: str, remedy: str) -> Finding:
-    return Finding(Mark.WARNING, code, saw, means, remedy)
+    return Finding(Severity.WARNING, code, saw, means, remedy)
 
 
 def problem(code: str, saw: str, means: str, remedy: str) -> Finding:
-    return Finding(Mark.PROBLEM, code, saw, means, remedy)
+    return Finding(Severity.PROBLEM, code, saw, means, remedy)

@@ -1,11 +1,11 @@
-"""The fourth step: does the port speak TLS, in which versions, and how well?"""
+"""The fourth check: does the port speak TLS, in which versions, and with which key exchange?"""
 
 import re
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 
-from doctor.certificate import certificates_of
+from doctor.certificate import sent_chain
 from doctor.client_hello import (
     GROUPS,
     SSL_3,
@@ -15,88 +15,90 @@ from doctor.client_hello import (
     TLS_1_3,
     X25519MLKEM768,
     ServerHello,
-    offer,
+    send_client_hello,
 )
+from doctor.context import Context
 from doctor.finding import Finding, good, problem, warning
-from doctor.route import Route
 
 VERSIONS = {TLS_1_3: "TLS 1.3", TLS_1_2: "TLS 1.2", TLS_1_1: "TLS 1.1", TLS_1_0: "TLS 1.0", SSL_3: "SSL 3.0"}
 OBSOLETE = (TLS_1_1, TLS_1_0, SSL_3)
 
 
-def shake_hands(route: Route) -> Iterator[Finding]:
-    """Is there TLS on the port? What is wrong with the certificate is for the next step."""
+def check_tls(context: Context) -> Iterator[Finding]:
+    """Is there TLS on the port? The next check reports what is wrong with the certificate."""
     try:
-        with route.open_tls() as connection:
+        with context.open_tls() as connection:
             try:
                 connection.do_handshake()
             except ssl.SSLCertVerificationError as error:
-                route.refusal = error
+                context.verify_error = error
             finally:
-                route.chain = certificates_of(connection)
-            spoken = (
+                context.chain = sent_chain(connection)
+            negotiated = (
                 ""
-                if route.refusal
+                if context.verify_error
                 else f"{connection.version()}, {(connection.cipher() or ('',))[0]}".replace("v", " ")
             )
     except OSError as error:
-        yield _no_tls(route, error)
+        yield _handshake_problem(context, error)
         return
-    answers = _answers(route)
-    taken = [version for version in VERSIONS if answers.get(version) or VERSIONS[version] in spoken]
-    yield good(", ".join(VERSIONS[version] for version in taken) + (f"; spoken: {spoken}" if spoken else ""))
-    if obsolete := [VERSIONS[version] for version in OBSOLETE if version in taken]:
+    answers = _server_hellos(context)
+    accepted = [version for version in VERSIONS if answers.get(version) or VERSIONS[version] in negotiated]
+    yield good(
+        ", ".join(VERSIONS[version] for version in accepted) + (f"; negotiated: {negotiated}" if negotiated else "")
+    )
+    if obsolete := [VERSIONS[version] for version in OBSOLETE if version in accepted]:
         yield warning(
             "tls-obsolete",
-            f"{', '.join(obsolete)} can be spoken",
-            "these versions are broken and forbidden (RFC 7568, RFC 8996)",
+            f"the server accepts {', '.join(obsolete)}",
+            "these versions are broken and prohibited (RFC 7568, RFC 8996)",
             "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3",
         )
-    if TLS_1_2 in answers and TLS_1_2 not in taken:
+    if TLS_1_2 in answers and TLS_1_2 not in accepted:
         yield warning(
             "tls-no-1.2",
-            "TLS 1.2 cannot be spoken",
+            "the server does not accept TLS 1.2",
             "WeChat mini programs and Android before 10 cannot connect",
-            "Allow TLS 1.2 as well (here: TLS_POLICY=intermediate), unless that is meant",
+            "Allow TLS 1.2 as well (this stack: TLS_POLICY=intermediate), unless this is intended",
         )
     if TLS_1_3 in answers:
-        yield from _look_at_groups(route, TLS_1_3 in taken, answers[TLS_1_3])
+        yield from _check_key_exchange(context, TLS_1_3 in accepted, answers[TLS_1_3])
 
 
-def _look_at_groups(route: Route, is_spoken: bool, hello: ServerHello | None) -> Iterator[Finding]:
-    if not is_spoken:
+def _check_key_exchange(context: Context, is_accepted: bool, hello: ServerHello | None) -> Iterator[Finding]:
+    if not is_accepted:
         yield warning(
             "tls-no-1.3",
-            "TLS 1.3 cannot be spoken",
-            "handshakes take one round trip more, and no key exchange is safe from quantum computers",
+            "the server does not accept TLS 1.3",
+            "handshakes need one more round trip, and no key exchange is safe from quantum computers",
             "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3",
         )
     elif hello is None:
-        return  # it was spoken a moment ago: no verdict
-    elif hello.group == X25519MLKEM768 or _offered(route, TLS_1_3, (X25519MLKEM768,)):
+        return  # TLS 1.3 was negotiated before, so this refusal proves nothing
+    elif hello.group == X25519MLKEM768 or _offer(context, TLS_1_3, (X25519MLKEM768,)):
         yield good("key exchange: X25519MLKEM768 (safe from quantum computers)")
     else:
         yield warning(
             "tls-no-post-quantum",
-            f"no X25519MLKEM768 in the key exchange, but {GROUPS.get(hello.group or 0, 'another group')}",
-            "what is recorded today can be read when quantum computers are there; browsers offer better",
-            "A server with OpenSSL 3.5 has it by itself, unless its groups are listed without it",
+            f"the key exchange uses {GROUPS.get(hello.group or 0, 'another group')}, not X25519MLKEM768",
+            "quantum computers will be able to decrypt traffic that is recorded today; browsers offer X25519MLKEM768",
+            "OpenSSL 3.5 accepts it by default; if the server's configuration lists groups, add it",
         )
 
 
-def _answers(route: Route) -> dict[int, ServerHello | None]:
-    """Return what the server says to each version: None is a no; of versions without an answer there is nothing."""
+def _server_hellos(context: Context) -> dict[int, ServerHello | None]:
+    """Return the server's answer to each version; None: refused; a version without an answer is left out."""
     answers = {}
     for version in VERSIONS:
         with suppress(TimeoutError, ConnectionRefusedError):  # a limit on connections, for example
-            answers[version] = _offered(route, version, tuple(GROUPS))
+            answers[version] = _offer(context, version, tuple(GROUPS))
     return answers
 
 
-def _offered(route: Route, version: int, groups: tuple[int, ...]) -> ServerHello | None:
+def _offer(context: Context, version: int, groups: tuple[int, ...]) -> ServerHello | None:
     try:
-        with route.open_tcp() as connection:
-            hello = offer(connection, route.host, version, groups)
+        with context.open_tcp() as connection:
+            hello = send_client_hello(connection, context.host, version, groups)
     except (TimeoutError, ConnectionRefusedError):
         raise
     except (OSError, IndexError):
@@ -104,87 +106,85 @@ def _offered(route: Route, version: int, groups: tuple[int, ...]) -> ServerHello
     return hello if hello and hello.version == version else None
 
 
-def _no_tls(route: Route, error: OSError) -> Finding:
-    """Name what is there instead."""
+def _handshake_problem(context: Context, error: OSError) -> Finding:
     reason = getattr(error, "reason", None) or ""
-    if not alert_of(error) and (plain := _spoken_in_plain(route)):
+    if not alert_of(error) and (plain := _plain_text_problem(context)):
         return plain
     if isinstance(error, TimeoutError):
         return problem(
             "tls-silent",
-            f"{route.place} accepts, and says nothing for {route.options.timeout:g} s",
-            "the server hangs, a balancer has nobody behind it, or it waits for the PROXY protocol or for another"
-            " protocol",
-            "Look at the server's own log; connect to it directly, past any balancer",
+            f"{context.endpoint} accepts the connection, but sends nothing for {context.options.timeout:g} s",
+            "the server hangs, a balancer has no backend, or the port expects the PROXY protocol or another protocol",
+            "Check the server's log; connect to the server directly, bypassing any balancer",
         )
     if "UNRECOGNIZED_NAME" in reason:
         return problem(
             "tls-name",
-            f"the server refuses the name {route.host} (unrecognized_name)",
-            "it has no certificate for this name, and says so before sending another one",
-            f"Add {route.host} to the server's names (nginx: server_name; Apache: ServerAlias; here: DOMAIN)",
+            f"the server refuses the name {context.host} (unrecognized_name)",
+            "it has no certificate for this name, and refuses the handshake instead of sending another certificate",
+            f"Add {context.host} to the server's names (nginx: server_name; Apache: ServerAlias; this stack: DOMAIN)",
         )
-    if is_about_client(reason):
+    if is_about_client_certificate(reason):
         return client_certificate_problem(reason)
-    spoken = [VERSIONS[version] for version, hello in _answers(route).items() if hello]
-    if spoken and not {"TLS 1.2", "TLS 1.3"} & set(spoken):
+    accepted = [VERSIONS[version] for version, hello in _server_hellos(context).items() if hello]
+    if accepted and not {"TLS 1.2", "TLS 1.3"} & set(accepted):
         return problem(
             "tls-obsolete-only",
-            f"the server speaks {', '.join(spoken)} alone",
-            "these versions are broken and forbidden (RFC 7568, RFC 8996); no client of today speaks them",
-            "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3; and an OpenSSL of today",
+            f"the server accepts only {', '.join(accepted)}",
+            "these versions are broken and prohibited (RFC 7568, RFC 8996); no current client accepts them",
+            "nginx: ssl_protocols TLSv1.2 TLSv1.3; Apache: SSLProtocol -all +TLSv1.2 +TLSv1.3; and a current OpenSSL",
         )
     if alert_of(error):
         return problem(
             "tls-refused",
-            f"the server refuses the handshake ({_words(reason) or error})",
-            "server and client have no cipher, group or signature in common; the server has no certificate to send; or"
-            " it wants one of the client",
+            f"the server refuses the handshake ({_readable(reason) or error})",
+            "server and client have no cipher, group or signature algorithm in common; or the server has no certificate"
+            " to send; or it requires one from the client",
             "nginx: ssl_ciphers, ssl_ecdh_curve, ssl_certificate; Apache: SSLCipherSuite, SSLCertificateFile; and"
             " their error log",
         )
     return problem(
         "tls-closed",
-        f"{route.place} accepts, and ends the connection in the TLS handshake ({_words(reason) or error})",
-        "a balancer has nobody behind it, the server crashes or has no certificate, it expects the PROXY protocol, or a"
-        " filter on the way does not let this name through (in mainland China: without an ICP filing)",
-        "Look at the server's own log; connect to it directly, past any balancer",
+        f"{context.endpoint} accepts the connection, but closes it in the TLS handshake ({_readable(reason) or error})",
+        "a balancer has no backend, the server crashes or has no certificate, it expects the PROXY protocol, or a"
+        " filter on the network path blocks this name (in mainland China: without an ICP filing)",
+        "Check the server's log; connect to the server directly, bypassing any balancer",
     )
 
 
 def alert_of(error: OSError) -> str:
-    """Return which alert of the server ended the connection; empty: none did."""
+    """Return the alert with which the server ended the connection; empty: it sent none."""
     reason = getattr(error, "reason", None) or ""
-    # The names of OpenSSL's reasons (openssl/sslerr.h): alerts, and nothing else, begin so.
+    # In OpenSSL (openssl/sslerr.h) only the reasons that are alerts begin like this.
     return reason if reason.startswith(("SSLV3_", "TLSV1")) else ""
 
 
-def is_about_client(alert: str) -> bool:
-    """Tell whether a server sends this alert about the client's certificate alone (RFC 8446 section 6.2)."""
+def is_about_client_certificate(alert: str) -> bool:
+    """Return whether servers send this alert only about the client's certificate (RFC 8446 section 6.2)."""
     return any(word in alert for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
 
 
 def client_certificate_problem(seen: str) -> Finding:
-    """Return what it means that a server ends the connection over the client's certificate."""
     return problem(
         "client-certificate",
-        f"the server refuses this client's certificate, or the lack of one ({_words(seen)})",
-        "it serves clients with a certificate of its CA alone, and refuses what is foreign, expired or revoked",
-        "Give one with --client-cert FILE (and --client-key FILE); here: CLIENT_CA",
+        f"the server refuses this client's certificate, or requires one ({_readable(seen)})",
+        "it serves only clients with a certificate of its CA that is neither expired nor revoked",
+        "Give one with --client-cert FILE (and --client-key FILE); this stack: CLIENT_CA",
     )
 
 
-def _words(reason: str) -> str:
+def _readable(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
-def _spoken_in_plain(route: Route) -> Finding | None:
+def _plain_text_problem(context: Context) -> Finding | None:
+    """Send the handshake without TLS; None: the answer shows no plain-text service."""
     request = (
-        f"GET {route.path} HTTP/1.1\r\nHost: {route.url.netloc}\r\nConnection: Upgrade\r\nUpgrade:"
+        f"GET {context.path} HTTP/1.1\r\nHost: {context.url.netloc}\r\nConnection: Upgrade\r\nUpgrade:"
         " websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     try:
-        with route.open_tcp() as connection:
+        with context.open_tcp() as connection:
             connection.sendall(request.encode("ascii", "replace"))
             answer = connection.recv(4096).decode("latin-1")
     except OSError:
@@ -193,27 +193,25 @@ def _spoken_in_plain(route: Route) -> Finding | None:
     if line.startswith("HTTP/") and " 101 " in f"{line} ":
         return problem(
             "tls-plain-ws",
-            f"{route.place} answers ws:// without TLS ({line})",
-            "this is a WebSocket server, but nothing encrypts there: the port is the backend's own, or TLS is not"
-            " switched on",
+            f"{context.endpoint} answers ws:// without TLS ({line})",
+            "this is a WebSocket server without TLS: the port is the backend's own, or TLS is not switched on",
             "Connect to the port of the proxy that terminates TLS (443), or give the server a certificate",
         )
-    # A server with TLS says so to plain http, too, in an alert (record type 21) or in a 400.
+    # A TLS server also answers plain HTTP: with an alert (record type 21) or a 400.
     if line.startswith("\x15") or (" 400 " in f"{line} " and re.search("https|tls|ssl", answer, re.IGNORECASE)):
         return None
     if line.startswith("HTTP/"):
         return problem(
             "tls-plain-http",
-            f"{route.place} answers http:// without TLS ({line})",
-            "this is a web server, but nothing encrypts on this port (a client sees: wrong version number)",
-            "Connect to the port with TLS (443); nginx: listen 443 ssl (the old `ssl on` is gone); Apache: SSLEngine"
-            " on",
+            f"{context.endpoint} answers http:// without TLS ({line})",
+            "this is a web server without TLS on this port (clients report: wrong version number)",
+            "Connect to the TLS port (443); nginx: listen 443 ssl (`ssl on` was removed); Apache: SSLEngine on",
         )
     if line and not line.startswith("HTTP/"):
         return problem(
             "tls-other",
-            f"{route.place} speaks something else ({line[:60]!r})",
-            "neither TLS nor HTTP is spoken on this port",
-            "Compare the port: 443 with nginx and Apache, 8282 with direct",
+            f"{context.endpoint} uses another protocol ({line[:60]!r})",
+            "the protocol on this port is neither TLS nor HTTP",
+            "Check the port: 443 for nginx and Apache, 8282 for direct",
         )
     return None

@@ -2,20 +2,20 @@
 
 from stack import INNER_PORT, Stack
 
-# The certificate desk reads keys of any owner, and gives what it publishes to the one user that may read it.
-DESK = "certs"
-DESK_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE"]
+# The certificate service reads keys of any owner, and changes the owner of what it publishes to the one reader.
+CERTS = "certs"
+CERTS_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE"]
 
 
 def test_every_container_is_confined(stack: Stack) -> None:
     for container in stack.containers():
         host = container.attrs["HostConfig"]
-        desk = container.labels["com.docker.compose.service"] == DESK
-        assert container.attrs["Config"]["User"] == ("0:0" if desk else "10001:10001"), container.name
+        is_certs = container.labels["com.docker.compose.service"] == CERTS
+        assert container.attrs["Config"]["User"] == ("0:0" if is_certs else "10001:10001"), container.name
         assert host["ReadonlyRootfs"], container.name
         assert host["CapDrop"] == ["ALL"], container.name
         added = [name.removeprefix("CAP_") for name in host["CapAdd"] or []]
-        assert added == (DESK_CAPABILITIES if desk else []), container.name
+        assert added == (CERTS_CAPABILITIES if is_certs else []), container.name
         assert host["SecurityOpt"] == ["no-new-privileges:true"], container.name
         assert not host["Privileged"], container.name
 
@@ -25,7 +25,7 @@ def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
         if container.status != "running":
             continue
         status = container.exec_run(["cat", "/proc/1/status"]).output
-        if container.labels["com.docker.compose.service"] == DESK:
+        if container.labels["com.docker.compose.service"] == CERTS:
             assert b"CapEff:\t0000000000000003" in status  # the two above, of capabilities(7)
         else:
             assert b"CapEff:\t0000000000000000" in status
@@ -34,8 +34,8 @@ def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
         assert b" / overlay ro," in container.exec_run(["cat", "/proc/mounts"]).output
 
 
-def test_the_desk_has_no_network(stack: Stack) -> None:
-    assert list(stack.container(DESK).attrs["NetworkSettings"]["Networks"]) == ["none"]
+def test_the_certificate_service_has_no_network(stack: Stack) -> None:
+    assert list(stack.container(CERTS).attrs["NetworkSettings"]["Networks"]) == ["none"]
 
 
 def test_nothing_but_the_one_port_is_published(stack: Stack) -> None:
@@ -55,6 +55,6 @@ def test_only_the_tls_service_gets_the_key_and_only_to_read(stack: Stack) -> Non
         for mount in container.attrs["Mounts"]
         if mount["Destination"] == "/tls"
     }
-    assert mounts == {(DESK, True), (stack.profile, False)}
+    assert mounts == {(CERTS, True), (stack.profile, False)}
     listing = stack.container().exec_run(["stat", "--dereference", "--format=%u %a", "/tls/current/server.key"])
     assert listing.output == b"10001 400\n"

@@ -122,10 +122,10 @@ def _accounts(stack: Stack) -> list[str]:
 def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> None:
     stack.settings = {**stack.settings, "DOMAIN": "nowhere.example"}
     stack.up()
-    eventually(lambda: "nowhere.example: " in _health(stack), "the desk is unhealthy")
+    eventually(lambda: "nowhere.example: " in _health(stack), "certs is unhealthy")
     # Pebble refuses one nonce in twenty, so that this need not be the first thing that goes wrong.
     assert "issues no certificate: nowhere.example: " in stack.logs("certs")
-    assert "certificate that nobody trusts" in stack.logs("certs")
+    assert "untrusted temporary certificate" in stack.logs("certs")
     assert stack.container("certs").status == "running"
 
 

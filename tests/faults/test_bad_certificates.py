@@ -40,8 +40,8 @@ def link_to_nowhere(ca: trustme.CA, directory: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "cause", "remedy"),
     [
-        (missing_key, "server.key is missing", "Put both, or neither, there"),
-        (mismatched, "server.key is not the key of server.pem", "Put the pair of one and the same issue there"),
+        (missing_key, "server.key is missing", "Put both files there, or neither"),
+        (mismatched, "server.key is not the key of server.pem", "Put certificate and key of the same issuance there"),
         (expired, f"expired on {NOW - timedelta(days=1):%Y-%m-%d}", "Put a renewed pair there"),
         (other_domain, "is for other.example, but DOMAIN has localhost", "correct DOMAIN"),
         (link_to_nowhere, "server.key is a link to ../privkey1.pem", "Put the file itself there"),

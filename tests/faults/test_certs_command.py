@@ -29,7 +29,7 @@ def test_a_pair_is_checked_before_it_is_put_in(stack: Stack, ca: trustme.CA, tmp
         write_pair(ca.issue_cert(domain), tmp_path / name)
     good = _certs(stack, "certs", "check", "good")
     assert good.code == 0
-    assert "good: it can be served" in good.output
+    assert "valid: this pair can be served" in good.output
     bad = _certs(stack, "certs", "check", "bad")
     assert bad.code == 1
     assert "certs: bad: the certificate is for other.example, but DOMAIN has localhost" in bad.output
@@ -49,12 +49,12 @@ def test_a_development_pair_is_made_for_names_but_over_nothing_of_ones_own(
     mine = (tmp_path / "server.key").read_bytes()
     refused = _certs(stack, "certs", "new", "dev.example")
     assert refused.code == 1
-    assert "a pair of your own, which is not overwritten" in refused.output
+    assert "not a development pair, and is not overwritten" in refused.output
     assert (tmp_path / "server.key").read_bytes() == mine
 
 
 def test_what_is_served_is_shown(stack: Stack, ca: trustme.CA, tmp_path: Path) -> None:
-    assert "nothing is served yet" in _certs(stack, "certs", "show").output
+    assert "no pair is published yet" in _certs(stack, "certs", "show").output
     write_pair(ca.issue_cert("localhost"), tmp_path)
     stack.up()
     shown = _certs(stack, "certs", "show").output

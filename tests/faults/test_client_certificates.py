@@ -135,4 +135,4 @@ def test_what_is_no_ca_is_named(profile: str, new_stack: NewStack, ca: trustme.C
     ca.issue_cert("zoe@example.org").cert_chain_pems[0].write_to_path(tmp_path / "client-ca.pem")
     stack = new_stack(profile, CERTS_DIR=str(tmp_path), CLIENT_CA="client-ca.pem")
     assert stack.start("--wait").code != 0
-    assert "is no CA. Put the certificate there that issued your clients'" in stack.logs("certs")
+    assert "is not a CA certificate. Put the CA that issued your clients' certificates there" in stack.logs("certs")

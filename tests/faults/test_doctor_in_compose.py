@@ -1,4 +1,4 @@
-"""The doctor as the README has it, and names that lead nowhere."""
+"""The doctor with the command of the README, and names that no server has."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from fixtures import NewStack
 
 
 def test_the_command_of_the_readme(profile: str, new_stack: NewStack, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)  # as of a clone's directories
+    tmp_path.chmod(0o755)  # as in a clone
     stack = new_stack(profile, CERTS_DIR=str(tmp_path))
     stack.up()
     stack.build("doctor")
@@ -21,17 +21,17 @@ def test_the_command_of_the_readme(profile: str, new_stack: NewStack, tmp_path: 
     assert "Healthy" in outcome.output
     outcome = stack.compose(*command, "--json", f"wss://localhost:{port}/nowhere")
     assert outcome.code == 1
-    told = json.loads(outcome.output[outcome.output.index("{") :])
-    assert told["findings"][-1]["code"] == "upgrade-404"
+    report = json.loads(outcome.output[outcome.output.index("{") :])
+    assert report["findings"][-1]["code"] == "upgrade-404"
 
 
 @pytest.mark.profiles("nginx")
-def test_names_that_lead_nowhere(profile: str, new_stack: NewStack) -> None:
-    stack = new_stack(profile)  # for its image alone
+def test_names_without_a_reachable_server(profile: str, new_stack: NewStack) -> None:
+    stack = new_stack(profile)  # only for its image
     stack.build("doctor")
 
-    def told(name: str, **options: Any) -> tuple[str, set[str]]:
-        # The exit code is 1, and the container's output is what counts.
+    def diagnosis(name: str, **options: Any) -> tuple[str, set[str]]:
+        # Not `remove=True`, which raises for exit code 1 before the output is read.
         container = stack.engine.containers.run(
             stack.image("doctor"),
             ["--json", "--timeout", "1", f"wss://{name}:9/wss"],
@@ -46,8 +46,8 @@ def test_names_that_lead_nowhere(profile: str, new_stack: NewStack) -> None:
             container.remove(force=True)
         return findings[-1]["code"], {finding["code"] for finding in findings if finding["mark"] == "warning"}
 
-    assert told("any.example", dns=["127.0.0.1"]) == ("dns-silent", set())
+    assert diagnosis("any.example", dns=["127.0.0.1"]) == ("dns-silent", set())
     only_six = {"six.example": "2001:db8::1"}
-    assert told("six.example", extra_hosts=only_six) == ("tcp-unreachable", {"dns-ipv6-only", "dns-private"})
+    assert diagnosis("six.example", extra_hosts=only_six) == ("tcp-unreachable", {"dns-ipv6-only", "dns-private"})
     private = {"private.example": "host-gateway"}
-    assert told("private.example", extra_hosts=private) == ("tcp-refused", {"dns-private"})
+    assert diagnosis("private.example", extra_hosts=private) == ("tcp-refused", {"dns-private"})

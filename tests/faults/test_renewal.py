@@ -22,7 +22,7 @@ CLIENTS = 500
 PAUSE = 1.0  # seconds between two messages of a client
 SOON = 5.0  # seconds from the file to what new clients get
 
-# How an operator replaces the pair; the last argument waits until the desk has looked.
+# How an operator replaces the pair; the last argument waits until the certificate service has polled.
 Way = Callable[[Path, Path, Callable[[], None]], None]
 
 
@@ -125,7 +125,7 @@ def test_ten_renewals_lose_nothing(
 
         for _ in range(2):  # the first may have been under way
             before = last()
-            eventually(lambda: last() != before, "the desk looks")  # noqa: B023
+            eventually(lambda: last() != before, "certs polls")  # noqa: B023
 
     opened = [connect(target) for _ in range(CLIENTS)]
     served = [_serial(target)]
@@ -184,12 +184,12 @@ def test_a_bad_renewal_is_never_served(
         return str(container.attrs["State"]["Health"]["Status"])
 
     ca.issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "server.key")
-    eventually(lambda: health() == "unhealthy", "the desk is unhealthy")
+    eventually(lambda: health() == "unhealthy", "certs is unhealthy")
     (line,) = [line for line in stack.logs("certs").splitlines() if "is not the key of" in line]
-    assert "Put the pair of one and the same issue there" in line
-    assert "The pair before goes on serving" in line
+    assert "Put certificate and key of the same issuance there" in line
+    assert "The previous pair stays in use" in line
     assert _serial(target) == served
 
     (tmp_path / "server.key").write_bytes(good)
-    eventually(lambda: health() == "healthy", "the desk is healthy again")
+    eventually(lambda: health() == "healthy", "certs is healthy again")
     assert _serial(target) == served

@@ -1,23 +1,23 @@
-"""What the doctor says, in a form to compare."""
+"""The findings of the doctor, for tests to compare."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
-from doctor.finding import Finding, Mark
-from doctor.route import Options
-from doctor.walk import walk
+from doctor.checks import run_checks
+from doctor.context import Options
+from doctor.finding import Finding, Severity
 
 
 def examine(url: str, *, timeout: float, **options: Any) -> list[Finding]:
-    """Return all that the doctor finds."""
+    """Return all findings of the doctor."""
     given = Options(timeout=timeout, **options)
-    return [finding for _, finding in walk(urlsplit(url), given, lambda _: None)]
+    return [finding for _, finding in run_checks(urlsplit(url), given, lambda _: None)]
 
 
 def problem_of(findings: list[Finding]) -> str:
     """Return the code of the first problem; empty: there is none."""
-    return next((finding.code for finding in findings if finding.mark is Mark.PROBLEM), "")
+    return next((finding.code for finding in findings if finding.severity is Severity.PROBLEM), "")
 
 
 def warnings_of(findings: list[Finding]) -> set[str]:
-    return {finding.code for finding in findings if finding.mark is Mark.WARNING}
+    return {finding.code for finding in findings if finding.severity is Severity.WARNING}

@@ -1,4 +1,4 @@
-"""The certificate while it is served: it follows the link of the desk, whatever the new pair looks like."""
+"""The certificate while it is served: it follows the link of the certificate service, whatever the new pair is like."""
 
 import socket
 import ssl
@@ -13,7 +13,7 @@ RSA, ECDSA = trustme.KeyType.RSA, trustme.KeyType.ECDSA
 
 
 def publish(leaf: trustme.LeafCert, volume: Path, preamble: str = "") -> int:
-    """Make the pair the current one, as the desk does; return the serial number."""
+    """Make the pair the current one, as the certificate service does; return the serial number."""
     directory = volume / f"pair-{len(list(volume.iterdir()))}"
     directory.mkdir()
     leaf.private_key_pem.write_to_path(directory / "server.key")

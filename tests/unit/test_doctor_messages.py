@@ -1,4 +1,4 @@
-"""The doctor, last steps: servers that speak the protocol, and do not do what one expects."""
+"""The doctor's last checks: WebSocket servers that close, do not answer, or violate the protocol."""
 
 import socket
 import ssl
@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import trustme
 from diagnosis import problem_of, warnings_of
-from faulty import (
+from faulty_servers import (
     NAME,
-    PATIENCE,
-    UPGRADED,
+    TIMEOUT,
+    UPGRADE_HEADERS,
     close_with_1008,
     examine_port,
-    in_turns,
-    listen_on,
+    in_sequence,
     pong,
-    pong_and_break_the_protocol,
-    pong_and_hang_up,
-    pong_and_listen_on,
+    pong_and_close,
+    pong_and_read_all,
+    pong_and_set_rsv1,
+    read_all,
     serving,
     switching,
     write_bundle,
@@ -71,10 +71,10 @@ def listen(connection: ServerConnection) -> None:
 
 def fail(connection: ServerConnection) -> None:
     connection.recv()
-    raise RuntimeError("the handler's fault")
+    raise RuntimeError("the handler fails")
 
 
-def hang_up(connection: ServerConnection) -> None:
+def drop(connection: ServerConnection) -> None:
     connection.recv()
     connection.socket.shutdown(socket.SHUT_RDWR)
 
@@ -88,84 +88,86 @@ def refuse(code: int) -> Callable[[ServerConnection], None]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize(("handler", "code"), [(fail, "message-1011"), (hang_up, "message-1006")])
-def test_a_line_that_ends_at_a_message(
+@pytest.mark.parametrize(("handler", "code"), [(fail, "message-1011"), (drop, "message-1006")])
+def test_a_close_after_a_message_is_a_problem(
     context: ssl.SSLContext, ca_file: Path, handler: Callable[[ServerConnection], None], code: str
 ) -> None:
     with running(handler, context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == code
 
 
-def test_no_pong(context: ssl.SSLContext, ca_file: Path) -> None:
-    def mute(connection: socket.socket) -> None:
-        switching(*UPGRADED)(connection)
+def test_a_server_that_does_not_answer_pings_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
+    def ignore_pings(connection: socket.socket) -> None:
+        switching(*UPGRADE_HEADERS)(connection)
         while connection.recv(65536):
             pass
 
-    with serving(mute, context) as port:
+    with serving(ignore_pings, context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "message-no-pong"
 
 
-def test_a_long_message_that_keeps_a_server_busy(context: ssl.SSLContext, ca_file: Path) -> None:
-    with serving(in_turns(listen_on, pong_and_listen_on, listen_on), context) as port:
+def test_a_long_message_that_keeps_the_server_busy_is_a_warning(context: ssl.SSLContext, ca_file: Path) -> None:
+    with serving(in_sequence(read_all, pong_and_read_all, read_all), context) as port:
         assert "message-slow" in warnings_of(examine_port(port, ca=ca_file))
 
 
-def test_frames_that_break_the_protocol(context: ssl.SSLContext, ca_file: Path) -> None:
-    with serving(in_turns(listen_on, pong_and_break_the_protocol), context) as port:
+def test_an_invalid_frame_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
+    with serving(in_sequence(read_all, pong_and_set_rsv1), context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "message-violation"
 
 
-def test_a_text_that_is_no_utf_8(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_text_that_is_not_valid_utf_8_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
     def behave(connection: socket.socket) -> None:
         pong(connection)
         connection.sendall(b"\x81\x02\xff\xfe")
-        listen_on(connection)
+        read_all(connection)
 
-    with serving(in_turns(listen_on, behave), context) as port:
+    with serving(in_sequence(read_all, behave), context) as port:
         findings = examine_port(port, ca=ca_file)
     assert problem_of(findings) == "message-violation"
-    assert "no UTF-8" in findings[-1].saw
+    assert "not valid UTF-8" in findings[-1].saw
 
 
-def test_frames_that_break_the_protocol_before_the_line_ends(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_an_invalid_frame_before_an_abnormal_closure_is_the_problem(context: ssl.SSLContext, ca_file: Path) -> None:
     def behave(connection: socket.socket) -> None:
         pong(connection)
-        connection.sendall(b"\x81\x83\x00\x00\x00\x00tom")  # masked, as a client's
+        connection.sendall(b"\x81\x83\x00\x00\x00\x00tom")  # masked, as only a client may
         connection.recv(65536)
 
-    with serving(in_turns(listen_on, behave), context) as port:
+    with serving(in_sequence(read_all, behave), context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "message-violation"
 
 
-def test_a_close_frame_that_is_not_answered(context: ssl.SSLContext, ca_file: Path) -> None:
-    with serving(in_turns(listen_on, pong_and_hang_up), context) as port:
+def test_a_close_frame_without_an_answer_is_a_warning(context: ssl.SSLContext, ca_file: Path) -> None:
+    with serving(in_sequence(read_all, pong_and_close), context) as port:
         assert "message-close" in warnings_of(examine_port(port, ca=ca_file, message=None))
 
 
-def test_a_server_that_serves_one_connection_and_not_the_next(context: ssl.SSLContext, ca_file: Path) -> None:
-    with serving(in_turns(listen_on), context) as port:
+def test_a_server_that_serves_one_connection_but_not_the_next_is_unsteady(
+    context: ssl.SSLContext, ca_file: Path
+) -> None:
+    with serving(in_sequence(read_all), context) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "unsteady"
 
 
-def test_a_limit_on_websockets(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_a_limit_on_connections_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
     def only_one(_: ServerConnection, request: Request) -> Response | None:
-        asked.append(request)
-        return None if len(asked) == 1 else Response(429, "Too Many Requests", Headers())
+        requests.append(request)
+        return None if len(requests) == 1 else Response(429, "Too Many Requests", Headers())
 
-    asked: list[Request] = []
+    requests: list[Request] = []
     with running(echo, context, process_request=only_one) as port:
         assert problem_of(examine_port(port, ca=ca_file)) == "upgrade-429"
 
 
-def test_a_handler_that_never_answers_may_be_right(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_a_handler_that_never_replies_is_only_a_warning(context: ssl.SSLContext, ca_file: Path) -> None:
     with running(listen, context) as port:
         findings = examine_port(port, ca=ca_file)
     assert problem_of(findings) == ""
     assert {"message-no-reply-text", "message-no-reply-binary"} <= warnings_of(findings)
 
 
-def test_a_limit_on_messages_is_told(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_a_limit_on_message_size_is_a_warning(context: ssl.SSLContext, ca_file: Path) -> None:
     with running(echo, context, max_size=1000) as port:
         findings = examine_port(port, ca=ca_file)
     assert problem_of(findings) == ""
@@ -173,7 +175,7 @@ def test_a_limit_on_messages_is_told(context: ssl.SSLContext, ca_file: Path) -> 
 
 
 @pytest.mark.parametrize("code", [1000, 1008, 4400])
-def test_a_server_that_does_not_like_tom_is_not_ill(context: ssl.SSLContext, ca_file: Path, code: int) -> None:
+def test_a_server_that_rejects_the_message_is_only_a_warning(context: ssl.SSLContext, ca_file: Path, code: int) -> None:
     with running(refuse(code), context) as port:
         findings = examine_port(port, ca=ca_file)
     assert problem_of(findings) == ""
@@ -181,13 +183,13 @@ def test_a_server_that_does_not_like_tom_is_not_ill(context: ssl.SSLContext, ca_
     assert any("because" in finding.saw for finding in findings)
 
 
-def test_a_server_that_closes_before_anything_was_said_is(context: ssl.SSLContext, ca_file: Path) -> None:
-    with serving(in_turns(listen_on, close_with_1008), context) as port:
+def test_a_server_that_closes_before_any_message_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
+    with serving(in_sequence(read_all, close_with_1008), context) as port:
         findings = examine_port(port, ca=ca_file, message=None)
     assert problem_of(findings) == "message-1008"
 
 
-def test_a_server_that_pushes_is_understood(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_a_message_that_the_server_pushes_is_not_taken_for_the_reply(context: ssl.SSLContext, ca_file: Path) -> None:
     def push(connection: ServerConnection) -> None:
         connection.send("welcome")
         echo(connection)
@@ -198,51 +200,51 @@ def test_a_server_that_pushes_is_understood(context: ssl.SSLContext, ca_file: Pa
     assert "message-1009" in warnings_of(findings)
 
 
-def test_no_message_is_sent_if_not_wanted(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_no_message_is_sent_with_no_messages(context: ssl.SSLContext, ca_file: Path) -> None:
     received: list[Any] = []
 
-    def remember(connection: ServerConnection) -> None:
+    def record(connection: ServerConnection) -> None:
         received.extend(connection)
 
-    with running(remember, context) as port:
+    with running(record, context) as port:
         assert problem_of(examine_port(port, ca=ca_file, message=None)) == ""
     assert received == []
 
 
-def test_a_line_that_is_cut_when_idle(context: ssl.SSLContext, ca_file: Path) -> None:
-    def impatient(connection: ServerConnection) -> None:
+def test_an_idle_connection_that_is_lost_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
+    def drop_if_idle(connection: ServerConnection) -> None:
         try:
             while True:
-                connection.send(connection.recv(timeout=PATIENCE))
+                connection.send(connection.recv(timeout=TIMEOUT))
         except (TimeoutError, ConnectionClosed):
             connection.socket.shutdown(socket.SHUT_RDWR)
 
-    with running(impatient, context, ping_interval=None) as port:
+    with running(drop_if_idle, context, ping_interval=None) as port:
         findings = examine_port(port, ca=ca_file, idle=30)
     assert problem_of(findings) == "idle-cut"
     assert "without traffic" in findings[-1].means
 
 
-def test_a_line_that_the_server_closes_when_idle(context: ssl.SSLContext, ca_file: Path) -> None:
-    def restart(connection: ServerConnection) -> None:
+def test_an_idle_connection_that_the_server_closes_is_a_problem(context: ssl.SSLContext, ca_file: Path) -> None:
+    def close_if_idle(connection: ServerConnection) -> None:
         try:
             while True:
-                connection.send(connection.recv(timeout=PATIENCE))
+                connection.send(connection.recv(timeout=TIMEOUT))
         except TimeoutError:
             connection.close(1012, "restart")
         except ConnectionClosed:
             pass
 
-    with running(restart, context) as port:
+    with running(close_if_idle, context) as port:
         findings = examine_port(port, ca=ca_file, idle=30)
     assert problem_of(findings) == "idle-closed"
     assert "1012 (restart)" in findings[-1].saw
 
 
-def test_a_line_that_holds(context: ssl.SSLContext, ca_file: Path) -> None:
+def test_an_idle_connection_that_stays_open_is_good(context: ssl.SSLContext, ca_file: Path) -> None:
     with running(echo, context, ping_interval=0.5) as port:
         started = time.monotonic()
         findings = examine_port(port, ca=ca_file, idle=2)
     assert time.monotonic() - started >= 2
     assert problem_of(findings) == ""
-    assert "pings came" in findings[-1].saw
+    assert "pings received" in findings[-1].saw

@@ -1,4 +1,4 @@
-"""The doctor, sixth step: every answer that is no websocket."""
+"""The doctor's sixth check: each answer that does not open a WebSocket."""
 
 import re
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 from diagnosis import problem_of, warnings_of
-from faulty import NAME, UPGRADED, answering, examine_port, read_head, serving, switching, write_bundle
+from faulty_servers import NAME, UPGRADE_HEADERS, answering, examine_port, read_head, serving, switching, write_bundle
 
 from doctor.finding import Finding
 
@@ -22,7 +22,7 @@ def ca() -> trustme.CA:
 
 @pytest.fixture
 def diagnose(ca: trustme.CA, tmp_path: Path) -> Callable[..., list[Finding]]:
-    """Return what the doctor finds where a server with good TLS behaves like this."""
+    """Return a function: the findings for a server with valid TLS that behaves as given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(NAME).configure_cert(context)
     ca_file = write_bundle(tmp_path / "ca.pem", ca.cert_pem.bytes())
@@ -37,7 +37,7 @@ def diagnose(ca: trustme.CA, tmp_path: Path) -> Callable[..., list[Finding]]:
 @pytest.mark.parametrize(
     "status", [200, 400, 401, 403, 404, 405, 418, 421, 426, 429, 431, 500, 502, 503, 504, 521, 599]
 )
-def test_a_status_that_is_not_101(diagnose: Callable[..., list[Finding]], status: int) -> None:
+def test_a_status_other_than_101_is_a_problem(diagnose: Callable[..., list[Finding]], status: int) -> None:
     findings = diagnose(answering(f"{status} Words"))
     assert problem_of(findings) == f"upgrade-{status}"
     assert findings[-1].means
@@ -45,14 +45,14 @@ def test_a_status_that_is_not_101(diagnose: Callable[..., list[Finding]], status
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_shown(diagnose: Callable[..., list[Finding]], status: int) -> None:
+def test_the_target_of_a_redirect_is_reported(diagnose: Callable[..., list[Finding]], status: int) -> None:
     findings = diagnose(answering(f"{status} Words", "Location: https://www.wss.example/wss"))
     assert problem_of(findings) == f"upgrade-{status}"
     assert "https://www.wss.example/wss" in findings[-1].saw
 
 
 @pytest.mark.parametrize(
-    ("status", "fields", "seen"),
+    ("status", "fields", "expected"),
     [
         ("404 Not Found", ("Server: nginx", "Server: uvicorn"), "from nginx, uvicorn"),
         ("302 Found", ("Location: /a", "Location: /b"), "to /a, /b"),
@@ -60,12 +60,12 @@ def test_a_redirect_is_shown(diagnose: Callable[..., list[Finding]], status: int
         ("404 Not Found", ("Server: a\x07b",), "from a?b"),
     ],
 )
-def test_headers_that_come_twice_or_with_anything_in_them(
-    diagnose: Callable[..., list[Finding]], status: str, fields: tuple[str, ...], seen: str
+def test_repeated_headers_and_control_characters_are_reported_readably(
+    diagnose: Callable[..., list[Finding]], status: str, fields: tuple[str, ...], expected: str
 ) -> None:
     findings = diagnose(answering(status, *fields))
     assert problem_of(findings) == f"upgrade-{status[:3]}"
-    assert seen in findings[-1].saw
+    assert expected in findings[-1].saw
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_headers_that_come_twice_or_with_anything_in_them(
         (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", "upgrade-no-http"),  # SETTINGS of HTTP/2
     ],
 )
-def test_an_answer_that_is_not_quite_one_and_a_line_that_stays_open(
+def test_a_malformed_answer_on_a_connection_that_stays_open_is_a_problem(
     diagnose: Callable[..., list[Finding]], answer: bytes, problem: str
 ) -> None:
     def behave(connection: socket.socket) -> None:
@@ -101,7 +101,7 @@ def test_a_403_with_an_origin_is_about_the_origin(diagnose: Callable[..., list[F
         answering("400 Bad Request", "Content-Type: text/html", body="<h1>No required SSL certificate was sent</h1>"),
     ],
 )
-def test_a_client_certificate_that_is_missed_after_the_handshake(
+def test_a_client_certificate_that_http_requires_is_reported(
     diagnose: Callable[..., list[Finding]], answer: Callable[[socket.socket], None]
 ) -> None:
     assert problem_of(diagnose(answer)) == "client-certificate"
@@ -113,10 +113,10 @@ def test_a_client_certificate_that_is_missed_after_the_handshake(
         b"HTTP/1.0 503 Service Unavailable\r\n\r\n",
         b"HTTP/1.1 503\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 503 Words\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"HTTP/1.1 503 Words\r\nContent-Type: text/event-stream\r\n\r\n",  # and its end never comes
+        b"HTTP/1.1 503 Words\r\nContent-Type: text/event-stream\r\n\r\n",  # never ends
     ],
 )
-def test_an_answer_that_is_not_perfect_is_an_answer(diagnose: Callable[..., list[Finding]], head: bytes) -> None:
+def test_an_imperfect_answer_still_reports_its_status(diagnose: Callable[..., list[Finding]], head: bytes) -> None:
     def behave(connection: socket.socket) -> None:
         read_head(connection)
         connection.sendall(head)
@@ -125,7 +125,7 @@ def test_an_answer_that_is_not_perfect_is_an_answer(diagnose: Callable[..., list
     assert problem_of(diagnose(behave)) == "upgrade-503"
 
 
-def test_a_page_on_the_root_is_a_path_that_was_forgotten(diagnose: Callable[..., list[Finding]]) -> None:
+def test_a_page_at_the_root_means_that_the_url_has_no_path(diagnose: Callable[..., list[Finding]]) -> None:
     findings = diagnose(answering("200 OK"), path="")
     assert problem_of(findings) == "upgrade-200"
     assert findings[-1].remedy.endswith("/wss")
@@ -134,11 +134,11 @@ def test_a_page_on_the_root_is_a_path_that_was_forgotten(diagnose: Callable[...,
 @pytest.mark.parametrize(
     ("behave", "code"),
     [
-        (switching(*UPGRADED, accept="d3Jvbmc="), "upgrade-accept"),
+        (switching(*UPGRADE_HEADERS, accept="d3Jvbmc="), "upgrade-accept"),
         (switching("Connection: Upgrade"), "upgrade-headers"),
         (switching("Upgrade: websocket"), "upgrade-headers"),
-        (switching(*UPGRADED, "Sec-WebSocket-Protocol: mine"), "upgrade-negotiation"),
-        (switching(*UPGRADED, "Sec-WebSocket-Extensions: permessage-deflate"), "upgrade-negotiation"),
+        (switching(*UPGRADE_HEADERS, "Sec-WebSocket-Protocol: mine"), "upgrade-negotiation"),
+        (switching(*UPGRADE_HEADERS, "Sec-WebSocket-Extensions: permessage-deflate"), "upgrade-negotiation"),
         (lambda connection: connection.recv(65536) and connection.recv(65536), "upgrade-silent"),
         (lambda connection: read_head(connection) and None, "upgrade-cut"),
         (
@@ -147,20 +147,20 @@ def test_a_page_on_the_root_is_a_path_that_was_forgotten(diagnose: Callable[...,
         ),
     ],
 )
-def test_what_is_no_handshake(
+def test_a_failed_handshake_is_a_problem(
     diagnose: Callable[..., list[Finding]], behave: Callable[[socket.socket], None], code: str
 ) -> None:
     assert problem_of(diagnose(behave)) == code
 
 
-def test_a_subprotocol_that_is_not_agreed_to(diagnose: Callable[..., list[Finding]]) -> None:
-    assert "upgrade-subprotocol" in warnings_of(diagnose(switching(*UPGRADED), subprotocols=("chat",)))
+def test_a_subprotocol_that_the_server_does_not_choose_is_a_warning(diagnose: Callable[..., list[Finding]]) -> None:
+    assert "upgrade-subprotocol" in warnings_of(diagnose(switching(*UPGRADE_HEADERS), subprotocols=("chat",)))
 
 
 def test_headers_and_origin_are_sent(diagnose: Callable[..., list[Finding]]) -> None:
     heads: list[bytes] = []
     diagnose(
-        switching(*UPGRADED, heads=heads),
+        switching(*UPGRADE_HEADERS, heads=heads),
         origin="https://page.example",
         headers=(("Cookie", "a=b"), ("Host", "other.example")),
     )

@@ -76,16 +76,16 @@ def test_nobody_need_be_in_a_room_to_be_heard_there(new: New) -> None:
 
 
 def test_a_user_has_several_connections(new: New) -> None:
-    phone, desk, other = new(), new(), new()
+    phone, laptop, other = new(), new(), new()
     phone.do("bind", "ann")
-    desk.do("bind", "ann")
+    laptop.do("bind", "ann")
     other.do("send_to_user", "ann", "hello")
-    assert [puppet.hears() for puppet in (phone, desk, other)] == [["hello"], ["hello"], []]
-    assert sorted(other.do("connections", "ann")) == sorted([phone.do("id"), "ann"] for phone in (phone, desk))
+    assert [puppet.hears() for puppet in (phone, laptop, other)] == [["hello"], ["hello"], []]
+    assert sorted(other.do("connections", "ann")) == sorted([phone.do("id"), "ann"] for phone in (phone, laptop))
     phone.do("bind", "bob")
     other.do("send_to_user", "ann", "still there?")
-    assert [puppet.hears() for puppet in (phone, desk)] == [[], ["still there?"]]
-    desk.ws.close()
+    assert [puppet.hears() for puppet in (phone, laptop)] == [[], ["still there?"]]
+    laptop.ws.close()
     assert other.do("is_online", "bob") is True
     assert other.do("is_online", "ann") is False
 

@@ -68,5 +68,5 @@ def test_networks_are_as_closed(pairs: dict[str, Any]) -> None:
     for name in ("proxy", "backend", "hub"):
         compose, swarm = pairs[name]
         assert set(swarm["networks"]) == set(compose["networks"])
-    # No way out for the desk, as with network_mode: none, which Swarm does not know.
+    # No way out for the certificate service, as with network_mode: none, which Swarm does not know.
     assert list(pairs["certs"][1]["networks"]) == ["alone"]

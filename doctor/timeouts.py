@@ -1,4 +1,4 @@
-"""What has no timeout of its own, bounded in time."""
+"""A timeout for calls that have none of their own."""
 
 import queue
 import threading
@@ -8,21 +8,21 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Return what `call` returns, or raise what it raises; TimeoutError if it takes longer (it may go on alone)."""
+def run_with_timeout(seconds: float, call: Callable[[], Result]) -> Result:
+    """Return what `call` returns, or raise what it raises; after a TimeoutError, its thread may still run."""
     outcome: queue.SimpleQueue[tuple[Result | None, Exception | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             outcome.put((call(), None))
-        except Exception as error:  # it is raised again where it was asked for
+        except Exception as error:  # raised again in the caller's thread
             outcome.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
     try:
         result, error = outcome.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer for {seconds:g} s") from None
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
     if error:
         raise error
-    return result  # type: ignore[return-value]  # there is one where there is no error
+    return result  # type: ignore[return-value]  # without an error there is a result

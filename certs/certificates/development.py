@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, for development: made by trustme, used once, and its key forgotten."""
+"""A development CA: made by trustme, issues one certificate, and its key is discarded."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -8,42 +8,43 @@ import trustme
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from desk import CertificateError
-from desk.pair import CERTIFICATE, KEY, Pair
+from certificates import CertificateError
+from certificates.pair import Pair
+from certificates.volume import CERTIFICATE, KEY
 
-CA = "ca.pem"
+CA_FILE = "ca.pem"
 ISSUER = "wss development CA"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Apple's systems refuse longer-lived server certificates, whoever issued them (https://support.apple.com/103769).
+# Apple's systems refuse server certificates with a longer lifetime, from any issuer (https://support.apple.com/103769).
 LIFETIME = timedelta(days=825)
-TEMPORARY = timedelta(days=7)
+TEMPORARY_LIFETIME = timedelta(days=7)
 
 
 def is_development(pair: Pair) -> bool:
     """Whether `make_pair` made it."""
-    return _is_ours(pair.chain[0].issuer)
+    return _is_development_name(pair.chain[0].issuer)
 
 
 def is_development_ca(file: Path) -> bool:
-    """Whether the file is the ca.pem of `make_pair`."""
+    """Whether the file is a CA file that `make_pair` wrote."""
     try:
-        return all(_is_ours(ca.subject) for ca in x509.load_pem_x509_certificates(file.read_bytes()))
+        return all(_is_development_name(ca.subject) for ca in x509.load_pem_x509_certificates(file.read_bytes()))
     except (OSError, ValueError):
         return False
 
 
-def _is_ours(name: x509.Name) -> bool:
+def _is_development_name(name: x509.Name) -> bool:
     return any(part.value == ISSUER for part in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
 
 
 def make_pair(directory: Path, domain: list[str]) -> None:
-    """Write ca.pem, server.key and server.pem for the domain and loopback, owned by the directory's owner.
+    """Write CA, key and certificate for the domain and loopback; the files get the directory's owner.
 
-    The authority's key is never written: whoever trusts ca.pem trusts this one pair and no other.
+    The CA's key is never written: a client that trusts the CA file trusts this one pair and no other.
     """
     ca, leaf = _issue([*domain, *LOOPBACK], LIFETIME)
     for name, content, mode in (
-        (CA, ca.cert_pem.bytes(), 0o644),
+        (CA_FILE, ca.cert_pem.bytes(), 0o644),
         (KEY, leaf.private_key_pem.bytes(), 0o600),
         (CERTIFICATE, _chain(leaf), 0o644),
     ):
@@ -51,8 +52,8 @@ def make_pair(directory: Path, domain: list[str]) -> None:
 
 
 def temporary_pair(domain: list[str]) -> Pair:
-    """Return a pair that nobody trusts, to serve with until there is a better one."""
-    _, leaf = _issue(domain, TEMPORARY)
+    """Return an untrusted pair, to start the TLS services with until the ACME server issues one."""
+    _, leaf = _issue(domain, TEMPORARY_LIFETIME)
     return Pair(_chain(leaf), leaf.private_key_pem.bytes())
 
 
@@ -72,7 +73,7 @@ def _issue(names: list[str], lifetime: timedelta) -> tuple[trustme.CA, trustme.L
         )
     except ValueError as error:
         raise CertificateError(
-            f"no certificate can be made for DOMAIN={','.join(names)} ({error}). Correct DOMAIN"
+            f"cannot make a certificate for DOMAIN={','.join(names)} ({error}). Correct DOMAIN"
         ) from None
     return ca, leaf
 
@@ -86,5 +87,5 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
     except OSError as error:
         raise CertificateError(
-            f"{path.name} cannot be written ({error.strerror}). Make the directory writable, or put a pair there"
+            f"cannot write {path.name} ({error.strerror}). Make the directory writable, or put a pair there"
         ) from None

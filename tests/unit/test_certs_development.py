@@ -1,12 +1,12 @@
-"""The pair that the desk makes for development."""
+"""The development pair."""
 
 from pathlib import Path
 
 import pytest
-from desk import CertificateError
-from desk.check import check_pair
-from desk.development import make_pair
-from desk.pair import read_pair
+from certificates import CertificateError
+from certificates.check import check_pair
+from certificates.development import make_pair
+from certificates.pair import read_pair
 
 
 def test_a_development_pair_serves_the_domain_and_loopback(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_development_pair_serves_the_domain_and_loopback(tmp_path: Path) -> No
     assert {file.name for file in tmp_path.iterdir()} == {"ca.pem", "server.key", "server.pem"}
 
 
-def test_a_development_pair_is_not_made_for_what_is_no_name(tmp_path: Path) -> None:
+def test_no_development_pair_is_made_for_an_invalid_name(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="Correct DOMAIN"):
         make_pair(tmp_path, ["not a name"])
     assert not list(tmp_path.iterdir())

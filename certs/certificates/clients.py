@@ -1,15 +1,18 @@
-"""Whom clients need a certificate of, where CLIENT_CA says so, and what is revoked of it."""
+"""CLIENT_CA and CLIENT_CRL: the CAs that issue client certificates, and their revocation lists."""
 
 from datetime import UTC, datetime
 
 from cryptography import x509
 
-from desk import CertificateError
-from desk.pair import Pair
+from certificates import CertificateError
+from certificates.pair import Pair
 
 
 def check_clients(pair: Pair) -> None:
-    """Raise CertificateError unless the CAs are CAs, in their time, and the revocation lists theirs, and current."""
+    """Raise CertificateError unless the client CAs are valid CAs, each with its issuer and a current revocation list.
+
+    Without `client_crl`, no revocation lists are needed.
+    """
     if not pair.client_ca:
         return
     authorities = _authorities(pair.client_ca)
@@ -17,8 +20,11 @@ def check_clients(pair: Pair) -> None:
         _check_lists(pair.client_crl, authorities)
 
 
-def good_until(pair: Pair) -> datetime | None:
-    """Return when the first CA or revocation list is out of date, and clients with it; None where there is none."""
+def valid_until(pair: Pair) -> datetime | None:
+    """Return when the first client CA or revocation list expires; None if there is none.
+
+    From then on, clients are refused.
+    """
     ends = [revoked.next_update_utc for revoked in map(x509.load_pem_x509_crl, _blocks(pair.client_crl))]
     if pair.client_ca:
         ends += [authority.not_valid_after_utc for authority in _authorities(pair.client_ca)]
@@ -35,7 +41,7 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
         authorities = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise CertificateError(
-            f"CLIENT_CA has no certificates in PEM form ({error}). Put the CA's certificate there"
+            f"CLIENT_CA contains no PEM certificates ({error}). Put the CA's certificate there"
         ) from None
     for authority in authorities:
         name = authority.subject.rfc4514_string()
@@ -44,7 +50,9 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
         except x509.ExtensionNotFound:
             is_ca = False
         if not is_ca:
-            raise CertificateError(f"CLIENT_CA: {name} is no CA. Put the certificate there that issued your clients'")
+            raise CertificateError(
+                f"CLIENT_CA: {name} is not a CA certificate. Put the CA that issued your clients' certificates there"
+            )
         if authority.not_valid_after_utc < datetime.now(UTC):
             raise CertificateError(
                 f"CLIENT_CA: {name} expired on {authority.not_valid_after_utc:%Y-%m-%d}. Put a valid CA there"
@@ -54,7 +62,7 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
         if authority.issuer not in subjects:
             raise CertificateError(
                 f"CLIENT_CA: {authority.subject.rfc4514_string()} is issued by"
-                f" {authority.issuer.rfc4514_string()}, which is not there, and without it no client gets in. Add it"
+                f" {authority.issuer.rfc4514_string()}, which is missing; without it, clients are refused. Add it"
             )
     return authorities
 
@@ -62,25 +70,25 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
 def _check_lists(pem: bytes, authorities: list[x509.Certificate]) -> None:
     blocks = _blocks(pem)
     if not blocks:
-        raise CertificateError("CLIENT_CRL has no revocation list in PEM form. Put one there (openssl crl -inform der)")
+        raise CertificateError("CLIENT_CRL contains no PEM revocation list. Put one there (openssl crl -inform der)")
     missing = {authority.subject for authority in authorities}
     for block in blocks:
         try:
             revoked = x509.load_pem_x509_crl(block)
         except ValueError as error:
-            raise CertificateError(f"CLIENT_CRL is no revocation list in PEM form ({error}). Put one there") from None
+            raise CertificateError(f"CLIENT_CRL is not a PEM revocation list ({error}). Put one there") from None
         issuer = revoked.issuer.rfc4514_string()
         keys = [authority.public_key() for authority in authorities if authority.subject == revoked.issuer]
         if not any(revoked.is_signature_valid(key) for key in keys):  # type: ignore[arg-type]  # a CA's key signs
             raise CertificateError(
-                f"CLIENT_CRL: the list of {issuer} is by none of CLIENT_CA. Put that CA's list there"
+                f"CLIENT_CRL: the list of {issuer} is not issued by a CA of CLIENT_CA. Put that CA's list there"
             )
         if revoked.next_update_utc and revoked.next_update_utc < datetime.now(UTC):
             raise CertificateError(
-                f"CLIENT_CRL: the list of {issuer} was good until {revoked.next_update_utc:%Y-%m-%d %H:%M} UTC,"
-                " and no client gets in with it. Put a current one there"
+                f"CLIENT_CRL: the list of {issuer} expired on {revoked.next_update_utc:%Y-%m-%d %H:%M} UTC;"
+                " with it, clients are refused. Put a current one there"
             )
         missing.discard(revoked.issuer)
     if missing:
         names = ", ".join(sorted(name.rfc4514_string() for name in missing))
-        raise CertificateError(f"CLIENT_CRL has no list of {names}: none of its clients would get in. Add it")
+        raise CertificateError(f"CLIENT_CRL has no list of {names}; without it, its clients are refused. Add it")

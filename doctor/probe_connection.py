@@ -1,4 +1,4 @@
-"""A websocket, seen from the client's side with nothing hidden: the answer to the handshake, frames, close codes."""
+"""A WebSocket client connection that exposes the handshake response, each frame and the close code."""
 
 import codecs
 import re
@@ -17,32 +17,32 @@ from websockets.protocol import State
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
-from doctor.route import Route
+from doctor.context import Context
 
-LARGEST = 1 << 24  # bytes of a message that is taken
-LONGEST_HEAD = 1 << 16  # bytes of an answer that are looked at
+MAX_MESSAGE = 1 << 24  # bytes
+MAX_HEAD = 1 << 16  # bytes of a malformed response that are kept
 
 
-class Line:
-    """Opens on construction; raises OSError where there is no answer in time, or none at all."""
+class ProbeConnection:
+    """Connects on construction; raises OSError if the connection fails, or no response arrives in time."""
 
-    def __init__(self, route: Route) -> None:
-        options = route.options
+    def __init__(self, context: Context) -> None:
+        options = context.options
         self._timeout = options.timeout
         self._protocol = ClientProtocol(
-            parse_uri(route.url.geturl()),
+            parse_uri(context.url.geturl()),
             origin=Origin(options.origin) if options.origin else None,
             subprotocols=[Subprotocol(name) for name in options.subprotocols] or None,
-            max_size=LARGEST,
+            max_size=MAX_MESSAGE,
         )
         self._pending: list[Frame] = []
-        self._head = b""  # what came, until there is an answer
+        self._head = b""  # received bytes, until a response is parsed
         self.response: Response | None = None
-        """None: what came was no HTTP."""
-        self._utf_8: codecs.IncrementalDecoder | None = None
-        self._no_text = ""
-        self._takes_nothing = False  # the server does not: sending has failed
-        self._socket: ssl.SSLSocket = route.open_tls()
+        """None: the answer is not HTTP."""
+        self._utf8_decoder: codecs.IncrementalDecoder | None = None
+        self._invalid_text = ""
+        self._send_failed = False
+        self._socket: ssl.SSLSocket = context.open_tls()
         try:
             self._socket.do_handshake()
             request = self._protocol.connect()
@@ -57,18 +57,18 @@ class Line:
             self._socket.close()
             raise
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "ProbeConnection":
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         with self._socket, suppress(OSError):
-            if self.is_open:  # the server shall not think that the line was cut
+            if self.is_open:  # the server should not see an abnormal closure
                 self.close()
                 self.receive(seconds=1)
 
     @property
-    def refusal(self) -> Exception | None:
-        """Why this is no websocket; None: it is one."""
+    def handshake_error(self) -> Exception | None:
+        """Why the handshake failed; None: it succeeded."""
         if self.response and self.response.status_code != 101:
             return InvalidStatus(self.response)
         return self._protocol.handshake_exc
@@ -83,7 +83,7 @@ class Line:
 
     @property
     def close_code(self) -> int:
-        """RFC 6455 section 7.1.5: 1006 where no close frame came."""
+        """RFC 6455 section 7.1.5: 1006 if no close frame was received."""
         return self._protocol.close_rcvd.code if self._protocol.close_rcvd else 1006
 
     @property
@@ -92,14 +92,14 @@ class Line:
 
     @property
     def violation(self) -> str:
-        """How the server broke RFC 6455; empty: it did not."""
-        broken = self._protocol.parser_exc
-        if self._no_text or self._protocol.close_rcvd or isinstance(broken, EOFError):
-            return self._no_text
-        return str(broken or "")
+        """How the server violated RFC 6455; empty: it did not."""
+        error = self._protocol.parser_exc
+        if self._invalid_text or self._protocol.close_rcvd or isinstance(error, EOFError):
+            return self._invalid_text
+        return str(error or "")
 
     def send_text(self, text: str) -> None:
-        """Raises TimeoutError where it cannot be sent in time."""
+        """Raises TimeoutError if it cannot be sent in time."""
         self._protocol.send_text(text.encode())
         self._send()
 
@@ -108,7 +108,7 @@ class Line:
         self._send()
 
     def await_pong(self) -> bool:
-        """Send a ping; return whether it was answered in time."""
+        """Send a ping; return whether its pong arrived in time."""
         data = secrets.token_bytes(8)
         self._protocol.send_ping(data)
         self._send()
@@ -119,12 +119,12 @@ class Line:
         return False
 
     def close(self) -> None:
-        """Start the closing handshake; `receive` sees its end."""
+        """Start the closing handshake; call `receive` to wait for its end."""
         self._protocol.send_close(1000)
         self._send()
 
     def receive(self, *opcodes: Opcode, seconds: float | None = None) -> Frame | None:
-        """Return the next frame of one of these kinds; None: not in time, or the line ended (`is_open` tells)."""
+        """Return the next frame with one of these opcodes; None: a timeout, or the connection is closed (`is_open`)."""
         deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
         while True:
             while self._pending:
@@ -139,18 +139,18 @@ class Line:
             if not self._read(deadline):
                 break
         if self.response is None:
-            # An answer that is not perfect, or whose end never comes, is an answer.
-            self.response = _lenient(self._head)
+            # Accept a response that is malformed or incomplete.
+            self.response = _parse_leniently(self._head)
         if self._protocol.handshake_exc is None:
             if self.response and self.response.status_code == 101 and self._protocol.state is State.CONNECTING:
-                self._protocol.handshake_exc = InvalidMessage("the blank line that ends the headers does not come")
+                self._protocol.handshake_exc = InvalidMessage("the blank line after the headers is missing")
             elif self.response is None and self._head and not self._head.startswith(b"HTTP/"):
                 self._protocol.handshake_exc = InvalidMessage(f"it begins with {self._head[:20]!r}")
             elif self.response is None:
-                raise TimeoutError(f"no answer for {self._timeout:g} s")
+                raise TimeoutError(f"no answer within {self._timeout:g} s")
 
     def _read(self, deadline: float) -> bool:
-        """Take in what comes; False: nothing more will, or not in time."""
+        """Process the next data; False: a timeout, or the connection is closed."""
         left = deadline - time.monotonic()
         if left <= 0 or self._protocol.state is State.CLOSED:
             return False
@@ -165,10 +165,10 @@ class Line:
             data = b""
         if data:
             if self.response is None:
-                self._head = (self._head + data)[:LONGEST_HEAD]
+                self._head = (self._head + data)[:MAX_HEAD]
             self._protocol.receive_data(data)
         elif self.response is None and not self._head:
-            raise ConnectionAbortedError("closed without an answer")
+            raise ConnectionAbortedError("the server closed the connection")
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
@@ -181,19 +181,19 @@ class Line:
         return True
 
     def _check_text(self, frame: Frame) -> None:
-        """RFC 6455 section 8.1, which the library leaves to whoever decodes the message."""
+        """Check text for valid UTF-8 (RFC 6455 section 8.1), which ClientProtocol leaves to its caller."""
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._utf_8 = codecs.getincrementaldecoder("utf-8")() if frame.opcode is Opcode.TEXT else None
-        if frame.opcode in (Opcode.TEXT, Opcode.CONT) and self._utf_8 and not self._no_text:
+            self._utf8_decoder = codecs.getincrementaldecoder("utf-8")() if frame.opcode is Opcode.TEXT else None
+        if frame.opcode in (Opcode.TEXT, Opcode.CONT) and self._utf8_decoder and not self._invalid_text:
             try:
-                self._utf_8.decode(bytes(frame.data), frame.fin)
+                self._utf8_decoder.decode(bytes(frame.data), frame.fin)
             except UnicodeDecodeError:
-                self._no_text = "a text that is no UTF-8"
+                self._invalid_text = "a text message that is not valid UTF-8"
                 self._protocol.fail(CloseCode.INVALID_DATA)
 
     def _send(self) -> None:
-        if self._takes_nothing:
-            # To write once more would lose what it said before it went.
+        if self._send_failed:
+            # Another write would lose data that the server sent before it closed.
             self._protocol.data_to_send()
             return
         deadline = time.monotonic() + self._timeout
@@ -206,13 +206,13 @@ class Line:
         except TimeoutError:
             raise
         except OSError:
-            self._takes_nothing = True
+            self._send_failed = True
             if self.response is None:
-                raise  # else the reading side tells what happened
+                raise  # otherwise, reading shows the cause
 
 
-def _lenient(head: bytes) -> Response | None:
-    """Return the status and the headers of what only nearly is HTTP/1.1: 1.0, without a phrase, with a huge header."""
+def _parse_leniently(head: bytes) -> Response | None:
+    """Parse a response that is almost HTTP/1.1: version 1.0, without a reason phrase, or with a huge header."""
     line = re.match(rb"HTTP/\d(?:\.\d)? +(\d{3})(?: +([^\r\n]*))?\r?\n", head)
     if not line:
         return None

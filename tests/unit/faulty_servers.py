@@ -18,19 +18,19 @@ from promise import slowness
 from doctor.finding import Finding
 
 NAME = "wss.example"
-UPGRADED = ("Upgrade: websocket", "Connection: Upgrade")
+UPGRADE_HEADERS = ("Upgrade: websocket", "Connection: Upgrade")
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-# Seconds. A server that is not silent answers within that on this machine, and a test of silence does not take long.
-PATIENCE = min(2.0 * slowness(), 10.0)
+# Seconds: enough for any server here to answer, and short, because tests of silent servers wait for all of it.
+TIMEOUT = min(2.0 * slowness(), 10.0)
 
 
 @contextmanager
 def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Let `behave` have each connection, after TLS where there is a context; yields the port on 127.0.0.1."""
+    """Call `behave` with each connection, after TLS if there is a context; yields the port on 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def attend(connection: socket.socket) -> None:
-            # The client may go away at any moment, and judges by what it has got.
+        def handle(connection: socket.socket) -> None:
+            # The client may close at any time; only its findings count.
             with suppress(OSError), connection:
                 connection.settimeout(LIMIT)
                 if context is None:
@@ -43,7 +43,7 @@ def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | N
             with suppress(OSError):
                 while True:
                     connection, _ = listener.accept()
-                    threading.Thread(target=attend, args=(connection,), daemon=True).start()
+                    threading.Thread(target=handle, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield listener.getsockname()[1]
@@ -51,17 +51,21 @@ def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | N
 
 
 def examine_port(port: int, *, name: str = NAME, path: str = "/wss", **options: Any) -> list[Finding]:
-    """Return what it finds on the way to a server here that has this name."""
-    options = {"timeout": PATIENCE, "resolve": ((name, port, "127.0.0.1"),), **options}
+    """Return the findings for a server on 127.0.0.1 under this name."""
+    options = {"timeout": TIMEOUT, "resolve": ((name, port, "127.0.0.1"),), **options}
     return examine(f"wss://{name}:{port}{path}", **options)
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """Return a request's line and headers."""
+    """Return the request line and the headers."""
     head = b""
     while b"\r\n\r\n" not in head and (more := connection.recv(65536)):
         head += more
     return head
+
+
+def read_head_and_close(connection: socket.socket) -> None:
+    read_head(connection)
 
 
 def write_bundle(path: Path, *blobs: bytes) -> Path:
@@ -69,11 +73,11 @@ def write_bundle(path: Path, *blobs: bytes) -> Path:
     return path
 
 
-# --- What a server may do with a connection
+# --- Behaviours of a server on a connection
 
 
 def answering(status: str, *fields: str, body: str = "") -> Callable[[socket.socket], None]:
-    """A server that has one answer to everything, as one that is misconfigured has."""
+    """A server that sends this answer to each request."""
 
     def behave(connection: socket.socket) -> None:
         read_head(connection)
@@ -86,15 +90,15 @@ def answering(status: str, *fields: str, body: str = "") -> Callable[[socket.soc
 def switching(
     *fields: str, accept: str = "", wait: bool = True, heads: list[bytes] | None = None
 ) -> Callable[[socket.socket], None]:
-    """A home-made websocket server that knows nothing but the handshake; a request is added to `heads`."""
+    """A WebSocket server that implements only the handshake; appends each request to `heads`."""
 
     def behave(connection: socket.socket) -> None:
         head = read_head(connection)
         if heads is not None and head:
             heads.append(head)
         found = re.search(rb"Sec-WebSocket-Key: (\S+)", head, re.IGNORECASE)
-        right = b64encode(sha1(found[1] + GUID.encode()).digest()).decode() if found else ""  # noqa: S324  # RFC 6455
-        lines = ["HTTP/1.1 101 Switching Protocols", *fields, f"Sec-WebSocket-Accept: {accept or right}", "", ""]
+        expected = b64encode(sha1(found[1] + GUID.encode()).digest()).decode() if found else ""  # noqa: S324  # RFC 6455
+        lines = ["HTTP/1.1 101 Switching Protocols", *fields, f"Sec-WebSocket-Accept: {accept or expected}", "", ""]
         connection.sendall("\r\n".join(lines).encode())
         if wait:
             connection.recv(65536)
@@ -102,14 +106,14 @@ def switching(
     return behave
 
 
-def in_turns(*behaviours: Callable[[socket.socket], object]) -> Callable[[socket.socket], None]:
-    """A home-made server: the first websocket gets the first behaviour, and so on; then nobody gets anything."""
+def in_sequence(*behaviours: Callable[[socket.socket], object]) -> Callable[[socket.socket], None]:
+    """A WebSocket server whose nth connection has the nth behaviour; it closes any later one."""
     heads: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
         before = len(heads)
         if before < len(behaviours):
-            switching(*UPGRADED, wait=False, heads=heads)(connection)
+            switching(*UPGRADE_HEADERS, wait=False, heads=heads)(connection)
             if len(heads) > before:
                 behaviours[before](connection)
 
@@ -122,27 +126,27 @@ def pong(connection: socket.socket) -> None:
     connection.sendall(b"\x8a\x08" + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data)))
 
 
-def listen_on(connection: socket.socket) -> None:
+def read_all(connection: socket.socket) -> None:
     while connection.recv(65536):
         pass
 
 
-def pong_and_listen_on(connection: socket.socket) -> None:
+def pong_and_read_all(connection: socket.socket) -> None:
     pong(connection)
-    listen_on(connection)
+    read_all(connection)
 
 
-def pong_and_hang_up(connection: socket.socket) -> None:
+def pong_and_close(connection: socket.socket) -> None:
     pong(connection)
     connection.recv(65536)
 
 
 def close_with_1008(connection: socket.socket) -> None:
     connection.sendall(b"\x88\x02" + (1008).to_bytes(2, "big"))
-    listen_on(connection)
+    read_all(connection)
 
 
-def pong_and_break_the_protocol(connection: socket.socket) -> None:
+def pong_and_set_rsv1(connection: socket.socket) -> None:
     pong(connection)
-    connection.sendall(b"\xc1\x02hi")  # RSV1, and no extension that it could mean
-    listen_on(connection)
+    connection.sendall(b"\xc1\x02hi")  # RSV1 without an extension
+    read_all(connection)

@@ -1,4 +1,4 @@
-"""What the desk takes for a good pair, and what it says of one that is not."""
+"""Which pairs are valid, and the error for each invalid one."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from certificates import CertificateError
+from certificates.check import check_pair
+from certificates.development import make_pair
+from certificates.pair import read_pair
+from certificates.service import known_roots
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,11 +22,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import AuthorityInformationAccessOID
-from desk import CertificateError
-from desk.check import check_pair
-from desk.development import make_pair
-from desk.pair import read_pair
-from desk.service import known_roots
 from pairs import write_pair
 
 NOW = datetime.now(UTC)
@@ -37,7 +37,7 @@ def check(directory: Path, *domain: str) -> None:
 
 
 @pytest.mark.parametrize("domain", [["localhost"], ["localhost", "a.wild.example"], ["192.0.2.1", "2001:db8::1"]])
-def test_a_good_pair_passes(ca: trustme.CA, tmp_path: Path, domain: list[str]) -> None:
+def test_a_valid_pair_passes(ca: trustme.CA, tmp_path: Path, domain: list[str]) -> None:
     write_pair(ca.issue_cert("localhost", "*.wild.example", "192.0.2.1", "2001:db8::1"), tmp_path)
     check(tmp_path, *domain)
 
@@ -48,38 +48,38 @@ def test_a_chain_with_an_intermediate_passes(ca: trustme.CA, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["other.example", "wild.example", "a.b.wild.example", "192.0.2.2"])
-def test_every_name_of_domain_must_be_covered(ca: trustme.CA, tmp_path: Path, name: str) -> None:
+def test_the_certificate_must_cover_every_name_of_domain(ca: trustme.CA, tmp_path: Path, name: str) -> None:
     write_pair(ca.issue_cert("localhost", "*.wild.example", "192.0.2.1"), tmp_path)
     with pytest.raises(CertificateError, match=rf"but DOMAIN has {name}\. Put a pair there that covers it"):
         check(tmp_path, "localhost", name)
 
 
 @pytest.mark.parametrize("name", ["", "a..example", "a" * 64 + ".example"])
-def test_what_is_no_name_is_named(ca: trustme.CA, tmp_path: Path, name: str) -> None:
+def test_an_invalid_host_name_in_domain_is_reported(ca: trustme.CA, tmp_path: Path, name: str) -> None:
     write_pair(ca.issue_cert("localhost"), tmp_path)
     with pytest.raises(CertificateError, match=r"Correct DOMAIN|but DOMAIN has"):
         check(tmp_path, name)
 
 
-def test_a_name_in_the_common_name_alone_does_not_count(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_name_only_in_the_common_name_does_not_count(ca: trustme.CA, tmp_path: Path) -> None:
     write_pair(ca.issue_cert(common_name="localhost"), tmp_path)
-    with pytest.raises(CertificateError, match="is for no name at all, but DOMAIN has localhost"):
+    with pytest.raises(CertificateError, match="is for no name, but DOMAIN has localhost"):
         check(tmp_path, "localhost")
 
 
-def test_an_expired_certificate_is_named_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_reported_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
     write_pair(ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)), tmp_path)
     with pytest.raises(CertificateError, match=f"expired on {NOW - timedelta(days=1):%Y-%m-%d}"):
         check(tmp_path, "localhost")
 
 
-def test_a_certificate_of_tomorrow_is_named_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_yet_valid_is_reported_with_its_date(ca: trustme.CA, tmp_path: Path) -> None:
     write_pair(ca.issue_cert("localhost", not_before=NOW + timedelta(days=1)), tmp_path)
     with pytest.raises(CertificateError, match=f"not valid before {NOW + timedelta(days=1):%Y-%m-%d}"):
         check(tmp_path, "localhost")
 
 
-def no_pem(directory: Path) -> None:
+def not_pem(directory: Path) -> None:
     (directory / "server.pem").write_text("not a certificate\n")
 
 
@@ -92,7 +92,7 @@ def der(directory: Path) -> None:
     (directory / "server.pem").write_bytes(leaf.public_bytes(Encoding.DER))
 
 
-def no_key(directory: Path) -> None:
+def not_a_key(directory: Path) -> None:
     (directory / "server.key").write_text("not a key\n")
 
 
@@ -138,7 +138,7 @@ def self_signed(key: PrivateKey, directory: Path) -> None:
 
 
 def weak(directory: Path) -> None:
-    self_signed(rsa.generate_private_key(65537, 1024), directory)  # noqa: S505  # that is the fault
+    self_signed(rsa.generate_private_key(65537, 1024), directory)  # noqa: S505  # the fault to detect
 
 
 def exotic(directory: Path) -> None:
@@ -151,31 +151,31 @@ def foreign_intermediate(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "complaint"),
+    ("fault", "error"),
     [
-        (no_pem, "server.pem is no chain of certificates in PEM form"),
-        (empty, "server.pem is no chain.*it is empty"),
-        (der, "server.pem is no chain.*it is in DER form: openssl x509 -inform DER"),
-        (no_key, "server.key is no private key in PEM form"),
-        (swapped, "server.pem is no chain.*it holds a private key"),
+        (not_pem, "server.pem is not a PEM certificate chain"),
+        (empty, "server.pem is not a PEM certificate chain.*it is empty"),
+        (der, "server.pem is not a PEM certificate chain.*it is in DER form.*openssl x509 -inform DER"),
+        (not_a_key, "server.key is not a PEM private key"),
+        (swapped, "server.pem is not a PEM certificate chain.*it contains a private key"),
         (encrypted, "server.key is encrypted"),
         (a_directory, "server.key is not a file"),
         (another_key, "server.key is not the key of server.pem"),
         (root_first, "server.key is not the key of server.pem"),
-        (weak, "no browser accepts a key of the kind RSA 1024.*RSA key of 2048 bits"),
-        (exotic, "no browser accepts a key of the kind ECDSA secp256k1.*ECDSA key on P-256"),
-        (foreign_intermediate, "does not lead from its first certificate to its last one"),
+        (weak, "browsers reject the key type RSA 1024.*RSA key of 2048 bits"),
+        (exotic, "browsers reject the key type ECDSA secp256k1.*ECDSA key on P-256"),
+        (foreign_intermediate, "out of order: each certificate must be issued by the next"),
     ],
 )
-def test_what_cannot_be_served_is_named(ca: trustme.CA, tmp_path: Path, fault: Fault, complaint: str) -> None:
+def test_a_pair_that_cannot_be_served_is_rejected(ca: trustme.CA, tmp_path: Path, fault: Fault, error: str) -> None:
     write_pair(ca.issue_cert("localhost"), tmp_path)
     fault(tmp_path)
-    with pytest.raises(CertificateError, match=complaint):
+    with pytest.raises(CertificateError, match=error):
         check(tmp_path, "localhost")
 
 
 def issued_by_intermediate(directory: Path) -> tuple[x509.Certificate, x509.Certificate]:
-    """Write a leaf that says where its issuer's certificate is, alone; return intermediate and root."""
+    """Write a leaf without its chain, with the URL of its issuer (AIA); return intermediate and root."""
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
     names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("root", "middle", "leaf")]
     made = []
@@ -199,7 +199,7 @@ def issued_by_intermediate(directory: Path) -> tuple[x509.Certificate, x509.Cert
     return made[1], made[0]
 
 
-def test_a_missing_intermediate_is_named_with_its_address(tmp_path: Path) -> None:
+def test_a_missing_intermediate_is_reported_with_its_url(tmp_path: Path) -> None:
     intermediate, root = issued_by_intermediate(tmp_path)
     roots = tmp_path / "roots.pem"
     roots.write_bytes(root.public_bytes(Encoding.PEM))
@@ -214,12 +214,12 @@ def test_a_missing_intermediate_is_named_with_its_address(tmp_path: Path) -> Non
     pair = read_pair(tmp_path)
     assert pair
     check_pair(pair, ["localhost"], tmp_path, [roots])
-    # A private CA's root, which nobody gave us.
-    with pytest.raises(CertificateError, match=r"ends with CN=middle.*put it beside as ca.pem"):
+    # The root of a private CA, without ca.pem.
+    with pytest.raises(CertificateError, match=r"ends with CN=middle.*put it there as ca.pem"):
         check_pair(pair, ["localhost"], tmp_path)
 
 
-def test_a_root_that_is_beside_has_to_be_the_chains(ca: trustme.CA, tmp_path: Path) -> None:
+def test_ca_pem_must_be_the_root_of_the_chain(ca: trustme.CA, tmp_path: Path) -> None:
     write_pair(ca.create_child_ca().issue_cert("localhost"), tmp_path)
     pair = read_pair(tmp_path)
     assert pair
@@ -229,7 +229,7 @@ def test_a_root_that_is_beside_has_to_be_the_chains(ca: trustme.CA, tmp_path: Pa
     trustme.CA(organization_name="another").cert_pem.write_to_path(own)
     with pytest.raises(CertificateError, match=r"ca.pem is not the root of server.pem.*issued by .*remove ca.pem"):
         check_pair(pair, ["localhost"], tmp_path, known_roots(tmp_path))
-    # What a development pair left over is no reason.
+    # A leftover ca.pem of a development pair is ignored.
     (tmp_path / "development").mkdir()
     make_pair(tmp_path / "development", ["localhost"])
     own.write_bytes((tmp_path / "development" / "ca.pem").read_bytes())

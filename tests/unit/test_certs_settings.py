@@ -1,11 +1,11 @@
-"""The settings of the desk: what an ACME server cannot be asked for is said at the start."""
+"""The settings of the certificate service: what no ACME server can issue is reported at the start."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import CertificateError, settings
-from desk.acme import LETS_ENCRYPT
+from certificates import CertificateError, settings
+from certificates.acme import LETS_ENCRYPT
 
 STAGING = "https://acme-staging.example/directory"
 
@@ -21,19 +21,19 @@ def read(**environment: str) -> settings.Settings:
 
 
 @pytest.mark.parametrize("domain", ["", "localhost", "shop", "shop.local", "example.com,192.168.0.1", "[::1]"])
-def test_a_public_ca_is_asked_for_public_names_alone(domain: str) -> None:
-    with pytest.raises(CertificateError, match="is nothing that a public CA issues for"):
+def test_only_public_names_are_requested_from_a_public_ca(domain: str) -> None:
+    with pytest.raises(CertificateError, match="no public CA issues a certificate for DOMAIN="):
         read(DOMAIN=domain)
     assert read(DOMAIN=domain, ACME_DIRECTORY=STAGING).order
 
 
-def test_public_names_and_addresses_are_fine() -> None:
+def test_public_names_and_addresses_are_accepted() -> None:
     order = read(DOMAIN="example.com,1.1.1.1", ACME_EMAIL="you@example.com").order
     assert order
     assert (order.directory, order.domain, order.email) == (LETS_ENCRYPT, ["example.com", "1.1.1.1"], "you@example.com")
 
 
 @pytest.mark.parametrize("email", ["you", "@example.com", "you@"])
-def test_what_is_no_address_is_named(email: str) -> None:
-    with pytest.raises(CertificateError, match=f"ACME_EMAIL='{email}' is no address"):
+def test_an_invalid_email_address_is_reported(email: str) -> None:
+    with pytest.raises(CertificateError, match=f"ACME_EMAIL='{email}' is not an email address"):
         read(DOMAIN="example.com", ACME_EMAIL=email)

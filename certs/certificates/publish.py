@@ -1,32 +1,29 @@
-"""Hand the pair over to the service that terminates TLS: whole or not at all."""
+"""Publish a pair to the service that terminates TLS, atomically."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-from desk.pair import CERTIFICATE, KEY, Pair, read_pair, with_clients
+from certificates.pair import Pair, read_pair, with_client_files
+from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY
 
-CURRENT = "current"
-# That they are there is what makes nginx, Apache and the backend ask clients for a certificate.
-CLIENT_CA = "client-ca.pem"
-CLIENT_CRL = "client-crl.pem"
-# The user of the TLS services' images; only it may read what is published.
-READER = 10001
-# Who has looked where the link leads may still be reading there when it moves on.
-KEPT = 3
+# The user of the TLS services' images; only this user can read the key.
+READER_UID = 10001
+# A service that has resolved the link may still be reading the previous directory when the link moves.
+KEPT_PAIRS = 3
 
 
-def published(volume: Path) -> Pair | None:
-    """Return what the TLS services are given now."""
+def read_published(volume: Path) -> Pair | None:
+    """Return the published pair."""
     directory = volume / CURRENT
     pair = read_pair(directory)
     names = (name if (directory / name).exists() else "" for name in (CLIENT_CA, CLIENT_CRL))
-    return with_clients(pair, directory, *names) if pair else None
+    return with_client_files(pair, directory, *names) if pair else None
 
 
 def stage(pair: Pair, volume: Path) -> Path:
-    """Write the pair into a directory of its own, and return it: what is checked there is what will be published."""
+    """Write the pair into a new directory and return it, so that exactly the published files are checked."""
     directory = Path(tempfile.mkdtemp(prefix="pair-", dir=volume))
     try:
         _write(pair, directory)
@@ -49,31 +46,32 @@ def _write(pair: Pair, directory: Path) -> None:
 
 
 def discard(directory: Path) -> None:
-    """Forget a pair."""
+    """Delete a staged or old pair."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def publish(directory: Path) -> None:
-    """Give the staged pair to its reader, make it the current one by one rename, and forget old ones."""
+    """Change the owner of the staged pair to READER_UID, point the link to it by one rename, and delete old pairs."""
     for path in (*directory.iterdir(), directory):
-        os.chown(path, READER, READER)
+        os.chown(path, READER_UID, READER_UID)
     volume = directory.parent
-    _replace(volume / CURRENT, directory.name)
+    _replace_link(volume / CURRENT, directory.name)
     pairs = sorted(volume.glob("pair-*"), key=lambda path: path.stat().st_mtime_ns)
-    for old in pairs[:-KEPT]:
+    for old in pairs[:-KEPT_PAIRS]:
         if old != directory:
             discard(old)
 
 
 def publish_expiry(timestamp: float, volume: Path) -> None:
-    """Tell the services that get no certificate when it expires, in seconds since 1970."""
-    new = volume / "expiry.new"
+    """Write the time of expiry, in seconds since 1970, for services without access to the certificate."""
+    file = volume / EXPIRY
+    new = file.with_suffix(".new")
     new.write_text(f"{timestamp:.0f}\n")
     new.chmod(0o444)
-    new.replace(volume / "expiry")
+    new.replace(file)
 
 
-def _replace(link: Path, target: str) -> None:
+def _replace_link(link: Path, target: str) -> None:
     new = link.with_name(f"{link.name}.new")
     new.unlink(missing_ok=True)
     new.symlink_to(target)

@@ -1,4 +1,4 @@
-"""What the steps know: what was asked for, and what the steps before have found on the way."""
+"""What the checks share: the user's options, and the results of earlier checks."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ from cryptography import x509
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for."""
+    """The options of the command line."""
 
     origin: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -20,35 +20,35 @@ class Options:
     """Trusted instead of the system's CAs."""
     client_cert: Path | None = None
     client_key: Path | None = None
-    """None: the key is in client_cert, too."""
+    """None: client_cert contains the key."""
     resolve: tuple[tuple[str, int, str], ...] = ()
-    """(name, port, address): where DNS is not asked."""
+    """(name, port, address): used instead of a DNS lookup."""
     message: str | None = "tom"
     """None: no messages are sent."""
     idle: float = 0.0
-    """Seconds to hold the line; 0: not at all."""
+    """Seconds to keep a connection idle; 0: no idle check."""
     timeout: float = 5.0
-    """Seconds for each thing that is waited for."""
+    """Seconds for each wait."""
 
 
 @dataclass
-class Route:
-    """The way as far as it is known."""
+class Context:
+    """The target, as far as the checks have found out."""
 
     url: SplitResult
     options: Options
     addresses: list[str] = field(default_factory=list)
-    """All that the name has."""
+    """All addresses of the name."""
     address: str = ""
-    """The first one that answers."""
-    refusal: ssl.SSLCertVerificationError | None = None
-    """Why the certificate was refused, if it was."""
+    """The first one that accepts connections."""
+    verify_error: ssl.SSLCertVerificationError | None = None
+    """Why the certificate was refused; None: it was accepted."""
     chain: list[x509.Certificate] = field(default_factory=list)
     """What the server sent, leaf first."""
 
     @property
     def host(self) -> str:
-        # The dot at the end of a whole name is for the DNS alone; neither certificates nor servers know it.
+        # The trailing dot of a fully qualified name is for the DNS only: certificates and servers do not use it.
         return (self.url.hostname or "").removesuffix(".")
 
     @property
@@ -60,15 +60,15 @@ class Route:
         return self.url.path or "/"
 
     @property
-    def place(self) -> str:
-        """The address and port, as one writes them."""
+    def endpoint(self) -> str:
+        """Return `address:port`."""
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
-    def context(self) -> ssl.SSLContext:
-        """Return what a careful client trusts; every connection of the doctor is verified."""
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a context that verifies the certificate, as every connection of the doctor does."""
         context = ssl.create_default_context(cafile=self.options.ca)
-        # What Python 3.13 refuses and others accept is looked at by itself (certificate.py); and an intermediate in the
-        # CA file is no anchor to other clients.
+        # Python 3.13 refuses some certificates that other clients accept: certificate.py checks that separately. Other
+        # clients do not accept an intermediate in the CA file as a trust anchor.
         context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
         # As browsers: RFC 9525 section 2.
         context.hostname_checks_common_name = False
@@ -80,11 +80,11 @@ class Route:
     def open_tcp(self, address: str | None = None) -> socket.socket:
         return socket.create_connection((address or self.address, self.port), timeout=self.options.timeout)
 
-    def open_tls(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
-        """Return a connection before its handshake, so that the caller sees what it gets where that fails."""
+    def open_tls(self, ssl_context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """Return a connection before its handshake, so that the caller can inspect it if the handshake fails."""
         connection = self.open_tcp()
         try:
-            return (context or self.context()).wrap_socket(
+            return (ssl_context or self.ssl_context()).wrap_socket(
                 connection, server_hostname=self.host, do_handshake_on_connect=False
             )
         except BaseException:
