@@ -1,6 +1,6 @@
 """What the engine says of the containers: who runs in them, what they may do, what is reachable from outside."""
 
-from stack import INNER_PORT, Stack
+from stack import INNER_PORT, Stack, read_in
 
 # The certificate service reads keys of any owner, and changes the owner of what it publishes to the one reader.
 CERTS = "certs"
@@ -24,14 +24,14 @@ def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
     for container in stack.containers():
         if container.status != "running":
             continue
-        status = container.exec_run(["cat", "/proc/1/status"]).output
+        status = read_in(container, "cat", "/proc/1/status")
         if container.labels["com.docker.compose.service"] == CERTS:
-            assert b"CapEff:\t0000000000000003" in status  # the two above, of capabilities(7)
+            assert "CapEff:\t0000000000000003" in status  # the two above, of capabilities(7)
         else:
-            assert b"CapEff:\t0000000000000000" in status
-            assert container.exec_run(["id", "-u"]).output == b"10001\n"
+            assert "CapEff:\t0000000000000000" in status
+            assert read_in(container, "id", "-u") == "10001\n"
             assert container.exec_run(["cat", "/etc/shadow"]).exit_code != 0
-        assert b" / overlay ro," in container.exec_run(["cat", "/proc/mounts"]).output
+        assert " / overlay ro," in read_in(container, "cat", "/proc/mounts")
 
 
 def test_the_certificate_service_has_no_network(stack: Stack) -> None:
@@ -56,5 +56,5 @@ def test_only_the_tls_service_gets_the_key_and_only_to_read(stack: Stack) -> Non
         if mount["Destination"] == "/tls"
     }
     assert mounts == {(CERTS, True), (stack.profile, False)}
-    listing = stack.container().exec_run(["stat", "--dereference", "--format=%u %a", "/tls/current/server.key"])
-    assert listing.output == b"10001 400\n"
+    listing = stack.read_in(stack.profile, "stat", "--dereference", "--format=%u %a", "/tls/current/server.key")
+    assert listing == "10001 400\n"

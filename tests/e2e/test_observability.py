@@ -20,7 +20,7 @@ def test_status_tells_workers_and_connections(stack: Stack, target: Target, conn
     ws = connect(target, "?app=whoami")
     ws.send("who am I?")
     seen = json.loads(ws.recv())
-    shown = stack.run_in(stack.server, "status")
+    shown = stack.read_in(stack.server, "status")
     workers, connections = (table.splitlines() for table in shown.split("\n\n"))
     assert workers[1].split()[:3] == ["1", str(seen["process"]), "serving"]
     assert any(line.split()[2:4] == [seen["client"], target.path] for line in connections[1:])
@@ -29,7 +29,7 @@ def test_status_tells_workers_and_connections(stack: Stack, target: Target, conn
 @pytest.mark.profiles("nginx", "apache")
 def test_a_proxy_tells_how_busy_it_is_and_only_from_inside(stack: Stack, target: Target) -> None:
     words = {"nginx": "Active connections: ", "apache": "BusyWorkers: "}
-    assert words[stack.profile] in stack.run_in(stack.profile, "status")
+    assert words[stack.profile] in stack.read_in(stack.profile, "status")
     assert ask(target, path="/server-status").status == 404
     assert ask(target, path="/", headers={"Host": "127.0.0.1:8080"}).status == 421
 
@@ -49,5 +49,5 @@ def test_metrics_tell_when_the_certificate_expires(stack: Stack, target: Target)
 
 
 def _metric(stack: Stack, name: str) -> float:
-    lines = stack.run_in(stack.server, "python", "-c", READ_METRICS).splitlines()
+    lines = stack.read_in(stack.server, "python", "-c", READ_METRICS).splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))

@@ -11,7 +11,7 @@ from client import ask, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import NewStack
-from stack import PROBE, Stack
+from stack import PROBE, Stack, read_in
 from talkers import Talk, Talker, Tally
 
 ROOMS = [f"room {number}" for number in range(6)]
@@ -37,9 +37,8 @@ def _time(event: dict[str, Any]) -> float:
 
 
 def _clients_on(replica: Container) -> int:
-    metrics = replica.exec_run(["python", "-c", READ_METRICS]).output
-    assert isinstance(metrics, bytes)
-    (clients,) = re.findall(rb"^wss_connections_open (.*)$", metrics, re.MULTILINE)
+    metrics = read_in(replica, "python", "-c", READ_METRICS)
+    (clients,) = re.findall(r"^wss_connections_open (.*)$", metrics, re.MULTILINE)
     return int(float(clients))
 
 
@@ -117,13 +116,13 @@ def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
         two.call("leave", "coffee")
         eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, "nobody listens to an empty room")
         stack.container("hub").stop(timeout=1)
-        eventually(lambda: "hub is away" in stack.run_in(stack.server, "healthy"), "it is said")
+        eventually(lambda: "hub is away" in stack.read_in(stack.server, "healthy"), "it is said")
         assert two.call("send", "tea", "two 0") is False
         eventually(lambda: one.heard.get("two") == [0], "one hears two")
         assert one.call("count", "tea") == 2
         assert two.call("is_online", "ann") is True
-        assert "degraded" in stack.run_in(stack.server, "status")
-        metrics = stack.run_in(stack.server, "python", "-c", READ_METRICS)
+        assert "degraded" in stack.read_in(stack.server, "status")
+        metrics = stack.read_in(stack.server, "python", "-c", READ_METRICS)
         assert "wss_hub_up 0.0" in metrics
         assert "wss_hub_messages_lost_total 1.0" in metrics
         assert len(_events(stack, "the hub is away")) == 1
@@ -161,8 +160,8 @@ def test_the_hub_lets_nobody_in_without_its_password(profile: str, new_stack: Ne
     assert outcome.code != 0
     assert "error: HUB='valkey://…@hub': it refuses us" in stack.logs("backend")
     hub = stack.container("hub")
-    assert stack.run_in("hub", "valkey-cli", "ping").startswith("NOAUTH")
-    assert stack.run_in("hub", "id", "-u") == "10001\n"
+    assert stack.read_in("hub", "valkey-cli", "ping").startswith("NOAUTH")
+    assert stack.read_in("hub", "id", "-u") == "10001\n"
     assert not hub.ports.get("6379/tcp")
     networks = list(hub.attrs["NetworkSettings"]["Networks"])
     assert networks == [f"{stack.project}_inner"]

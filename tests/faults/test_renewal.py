@@ -121,7 +121,7 @@ def test_ten_renewals_lose_nothing(
 
     def looked() -> None:
         def last() -> str:
-            return stack.run_in("certs", "stat", "--format=%y", "/run/health")
+            return stack.read_in("certs", "stat", "--format=%y", "/run/health")
 
         for _ in range(2):  # the first may have been under way
             before = last()

@@ -11,6 +11,7 @@ from typing import Any
 
 import docker
 from docker.models.containers import Container
+from eventually import eventually
 from run import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -187,6 +188,10 @@ class Stack:
         assert isinstance(done.output, bytes)
         return done.output.decode()
 
+    def read_in(self, service: str, *command: str) -> str:
+        """Return what a command prints in the container of a service, if it always prints something."""
+        return read_in(self.container(service), *command)
+
     def logs(self, service: str | None = None) -> str:
         """Return what the containers wrote, for reading by people and by tests."""
         return "".join(
@@ -202,3 +207,18 @@ _SETTINGS = set(re.findall(r"\$\{([A-Z_]+):-", (REPOSITORY / "compose.yaml").rea
 def _plain_environment() -> dict[str, str]:
     """Return the caller's environment without settings of the stack: a test names those that it needs."""
     return {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+
+
+def read_in(container: Container, *command: str) -> str:
+    """Return what a command prints in a container, if it always prints something.
+
+    A busy engine can lose the output of a command that ends at once: https://github.com/moby/moby/issues/27289
+    """
+
+    def run() -> str:
+        done = container.exec_run(list(command))
+        assert done.exit_code == 0, done.output
+        assert isinstance(done.output, bytes)
+        return done.output.decode()
+
+    return eventually(run, f"{command} prints something")
