@@ -8,7 +8,7 @@ from server import BACKEND
 
 # From top to bottom: each may import those below it, and no other.
 ORDER = (
-    *("__main__", "process", "server", "acme_http", "sessions", "rooms", "net", "connection", "handshake"),
+    *("__main__", "testing", "process", "server", "acme_http", "sessions", "rooms", "net", "connection", "handshake"),
     *("observability",),
     *("protocol", "config"),
 )

@@ -5,12 +5,14 @@ had to be wrapped around it, frame by frame, and cost more than doing the whole 
 """
 
 import asyncio
+import codecs
 import logging
 import os
 import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -23,15 +25,19 @@ from wss.config.settings import Settings
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
+from wss.connection.websockets_api import ProtocolAdapter, missing
 from wss.handshake.client_certificate import ClientCertificate
+from wss.handshake.forwarded import readable
 from wss.handshake.request import HttpRequest
 from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
 from wss.protocol.assembler import Assembler
-from wss.protocol.close import ABNORMAL_CLOSURE, PING, PONG, Ending, may_be_sent, payload_of
+from wss.protocol.close import ABNORMAL_CLOSURE, PING, PONG, Ending, check_close, may_be_sent, payload_of
 from wss.protocol.deflate import Deflate
 from wss.protocol.frames import BINARY, PreparedMessage
 
 log = logging.getLogger("wss.connection")
+
+_UTF_8 = codecs.getincrementaldecoder("utf-8")
 
 # Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
@@ -139,6 +145,9 @@ class Connection(WSListener):
 
     def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
         """Take in a frame; one that the client must not send ends the connection, once what came before is handled."""
+        if self.ws_transport.is_close_frame_sent and not self._receiver.is_discarding:
+            self._receiver.finish()
+            return  # picows has closed after a violation, and goes on to parse what it has read
         self.heard = self.pings
         opcode: int = frame.msg_type  # type: ignore[assignment]  # an int, whatever the stub says
         try:
@@ -146,8 +155,8 @@ class Connection(WSListener):
                 self._receiver.add(opcode, frame)
             elif not self._receiver.is_finished:
                 self._take_control(opcode, frame)
-        except UnicodeDecodeError:
-            self._refuse(WSCloseCode.INVALID_TEXT, "text is not valid UTF-8")
+        except UnicodeDecodeError as error:
+            self._refuse(WSCloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
         except WSProtocolError as error:
             self._refuse(error.code, error.args[1])
 
@@ -220,18 +229,21 @@ class Connection(WSListener):
 
     async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[str | bytes]:
         """Yield the next message in the fragments in which it comes; it has to be read to its end."""
-        async for fragment in self._receiver.stream():
-            yield fragment if decode is None else await self._decoded(fragment, decode)
+        utf_8 = _UTF_8()
+        async for data, fin in self._receiver.stream():
+            yield data if decode is None else await self._decoded(data, decode, partial(utf_8.decode, final=fin))
 
-    async def _decoded(self, message: str | bytes, decode: bool) -> str | bytes:
+    async def _decoded(
+        self, message: str | bytes, decode: bool, as_text: Callable[[bytes], str] = bytes.decode
+    ) -> str | bytes:
         if isinstance(message, str):
             return message if decode else message.encode()
         if not decode:
             return message
         try:
-            return message.decode()
+            return as_text(message)
         except UnicodeDecodeError as error:
-            self._sender.fail(WSCloseCode.INVALID_TEXT, "this is not valid UTF-8")
+            self._sender.fail(WSCloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
             await self.wait_closed()
             assert self.ending
             raise self.ending.exception() from error
@@ -300,9 +312,7 @@ class Connection(WSListener):
 
         Raises ValueError for a code that must not be sent, and for a reason of more than 123 bytes.
         """
-        if not may_be_sent(code):
-            raise ValueError(f"{code} cannot be sent as a close code: use 1000, or one of 3000 to 4999")
-        payload_of(f"..{reason}")  # the code has two bytes
+        check_close(code, reason)
         if self.ending:
             return
         self._sender.send_close(code, reason)
@@ -381,11 +391,36 @@ class Connection(WSListener):
 
     @property
     def local_address(self) -> Any:
-        return self.ws_transport.underlying_transport.get_extra_info("sockname")
+        """Host and port of our end of the TCP connection; of IPv6, also flow and scope."""
+        return _readable(self.transport.get_extra_info("sockname"))
 
     @property
     def remote_address(self) -> Any:
-        return self.ws_transport.underlying_transport.get_extra_info("peername")
+        """Host and port of the other end: the client's, or the proxy's before us (see client_address)."""
+        return _readable(self.transport.get_extra_info("peername"))
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self.ws_transport.underlying_transport
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines have the id of this connection."""
+        return logging.LoggerAdapter(logging.getLogger("wss.handler"), {"id": self.request_id})
+
+    # For websockets.broadcast().
+
+    send_in_progress = None  # fragments delay no broadcast: see Sender.send_nowait
+
+    @property
+    def protocol(self) -> ProtocolAdapter:
+        return ProtocolAdapter(self)
+
+    def send_data(self) -> None:
+        """Do nothing: what was sent is written by itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(name)
 
     @property
     def close_code(self) -> int | None:
@@ -400,6 +435,13 @@ class Connection(WSListener):
         if self.ending is None:
             return None
         return self.ending.received.reason if self.ending.received else ""
+
+
+def _readable(address: Any) -> Any:
+    """Return an IPv4 address as IPv4: a socket for both families reports it as mapped (RFC 4291 section 2.5.5.2)."""
+    if address and address[0].startswith("::ffff:"):
+        return readable(address[0]), address[1]
+    return address
 
 
 Handler = Callable[[Connection], Awaitable[None]]

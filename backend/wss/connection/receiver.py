@@ -188,6 +188,10 @@ class Receiver:
         return self._flow >= _PAUSED
 
     @property
+    def is_discarding(self) -> bool:
+        return self._state is _DISCARDING
+
+    @property
     def is_finished(self) -> bool:
         return self._state is _FINISHED
 
@@ -267,7 +271,7 @@ class Receiver:
         whole: str | bytes = empty.join(fragment.data for fragment in fragments)
         return whole
 
-    async def stream(self) -> AsyncIterator[str | bytes]:
+    async def stream(self) -> AsyncIterator[Fragment]:
         """Yield the fragments of the next message as they come. Raises ConnectionClosed if there are no more.
 
         A caller that stops before the last fragment leaves the rest of the message: nothing can be received after it.
@@ -282,10 +286,10 @@ class Receiver:
         except BaseException:
             self._in_progress = False  # no fragment was lost
             raise
-        yield fragment.data
+        yield fragment
         while not fragment.fin:
             fragment = await self._next_fragment()
-            yield fragment.data
+            yield fragment
         self._in_progress = False
 
 

@@ -221,7 +221,7 @@ class Sender:
         except BaseException:
             # The fragments that were sent cannot be taken back, and no other message can be sent between them.
             if kind is not None and self.is_open:
-                self.fail(WSCloseCode.INTERNAL_ERROR, "the rest of a message could not be sent")
+                self.fail(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         finally:
             done, self._fragments_done = self._fragments_done, None

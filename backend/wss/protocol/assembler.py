@@ -56,7 +56,7 @@ class Assembler:
         if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not self._deflate):
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if (opcode == CONTINUATION) != self._under_way:
-            what = "a message within a message" if self._under_way else "a continuation of nothing"
+            what = "expected a continuation frame" if self._under_way else "unexpected continuation frame"
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, what)
         if opcode != CONTINUATION:
             self._utf_8 = _UTF_8() if opcode == TEXT else None

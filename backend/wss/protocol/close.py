@@ -1,9 +1,10 @@
 """Control frames: what they may carry, and how a connection ended (RFC 6455 sections 5.5 and 7)."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-from websockets.frames import Close
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, ProtocolError
+from websockets.frames import Close, CloseCode
 
 from wss.protocol.frames import encoded
 
@@ -15,12 +16,25 @@ NO_STATUS_RCVD, ABNORMAL_CLOSURE = 1005, 1006
 _OK_CODES = {1000, 1001, NO_STATUS_RCVD}
 
 
+class InvalidControlFrameError(ProtocolError, ValueError):
+    """A handler wants to send a control frame that must not be sent."""
+
+
 def payload_of(data: str | bytes) -> bytes:
-    """Return the payload of a control frame. Raises ValueError if it is too long."""
+    """Return the payload of a control frame. Raises InvalidControlFrameError if it is too long."""
     payload = encoded(data)
     if len(payload) > MAX_CONTROL_PAYLOAD:
-        raise ValueError(f"{len(payload)} bytes in a control frame, which has room for {MAX_CONTROL_PAYLOAD}")
+        raise InvalidControlFrameError(
+            f"{len(payload)} bytes in a control frame, which has room for {MAX_CONTROL_PAYLOAD}"
+        )
     return payload
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise InvalidControlFrameError if a close frame must not have this code, or has no room for this reason."""
+    if not may_be_sent(code):
+        raise InvalidControlFrameError(f"{code} cannot be sent as a close code: use 1000, or one of 3000 to 4999")
+    payload_of(f"..{reason}")  # the code has two bytes
 
 
 def may_be_sent(code: int) -> bool:
@@ -43,6 +57,9 @@ class Ending(NamedTuple):
         if close_handshake is None:
             return cls(None, None, None)
         received, sent = _close(close_handshake.recv), _close(close_handshake.sent)
+        if received and received.code == NO_STATUS_RCVD and sent is None:
+            sent = received  # picows does not record that an empty close frame was answered with an empty one
+            return cls(received, sent, True)
         return cls(received, sent, bool(close_handshake.recv_then_sent) if received and sent else None)
 
     def exception(self) -> ConnectionClosed:
@@ -54,10 +71,15 @@ class Ending(NamedTuple):
     def code_and_initiator(self) -> tuple[int, str]:
         """The close code, and the side that sent it first: `client`, `server`, or `nobody`."""
         if self.received and (self.sent is None or self.received_first):
-            return self.received.code, "client"
-        return (self.sent.code, "server") if self.sent else (ABNORMAL_CLOSURE, "nobody")
+            return int(self.received.code), "client"
+        return (int(self.sent.code), "server") if self.sent else (ABNORMAL_CLOSURE, "nobody")
 
 
 def _close(frame: Any) -> Close | None:
     # picows has 0 for a close frame without a code.
-    return frame and Close(int(frame.code) or NO_STATUS_RCVD, frame.reason or "")
+    if frame is None:
+        return None
+    code = int(frame.code) or NO_STATUS_RCVD
+    with suppress(ValueError):  # not one of RFC 6455: a number
+        code = CloseCode(code)
+    return Close(code, frame.reason or "")

@@ -48,6 +48,8 @@ def encoded(data: object) -> bytes:
 class PreparedMessage:
     """A message for many, framed once for all of them that do not compress."""
 
-    def __init__(self, message: str | bytes) -> None:
-        self.kind, self.payload = TEXT if isinstance(message, str) else BINARY, encoded(message)
+    def __init__(self, message: str | bytes, kind: int | None = None) -> None:
+        """`kind` is the opcode, by default that of the message's type."""
+        self.payload = encoded(message)
+        self.kind = kind or (TEXT if isinstance(message, str) else BINARY)
         self.frame = head(FIN | self.kind, len(self.payload)) + self.payload
