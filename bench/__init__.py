@@ -1,1 +1,1 @@
-"""What a message, a handshake and an idle client cost, in the stack and in others, in one run on one machine."""
+"""CPU and memory per message, handshake and idle client, of this stack and of other servers, measured in one run."""

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.charts import charts
-from bench.measure import loading
+from bench.measure import load_generator
 from bench.subject import NAME, REPOSITORY, SUBJECTS, build, network, remove_leftovers, running
 from bench.tables import tables
 from bench.workloads import FULL, QUICK, Bench, Results
 
 
 def write_certificates(directory: Path) -> None:
-    """Write a pair and its CA, for the subjects and for the load generator."""
+    """Write a certificate, its key and its CA, for the subjects and the load generator."""
     directory.chmod(0o755)
     ca = trustme.CA()
     leaf = ca.issue_cert(NAME)
@@ -40,7 +40,7 @@ class Bars:
     def advance(self, name: str, total: int) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
-        self._progress.advance(self._tasks[name])  # type: ignore[arg-type]  # a TaskID, which rich says is an int
+        self._progress.advance(self._tasks[name])  # type: ignore[arg-type]  # rich's TaskID is an int
 
 
 def write(results: Results, directory: Path) -> None:
@@ -54,9 +54,13 @@ def write(results: Results, directory: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round of a few workloads")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="subjects whose names have one of these words")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "bench" / "results", help="a directory")
+    parser.add_argument("--quick", action="store_true", help="run one short round with fewer sizes")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="measure subjects whose names contain one of the words"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "bench" / "results", help="directory of the results"
+    )
     options = parser.parse_args()
     subjects = [
         subject for subject in SUBJECTS if not options.only or any(word in subject.name for word in options.only)
@@ -77,13 +81,13 @@ def main() -> None:
         loads = []
         for subject in subjects:
             started = up.enter_context(running(engine, subject, certs))
-            loads.append(up.enter_context(loading(started, certs)))
+            loads.append(up.enter_context(load_generator(started, certs)))
             bars.advance("start", len(subjects))
         results = Bench(loads, QUICK if options.quick else FULL, bars.advance).run()
     write(results, options.output)
     print(tables(results))
     if lost := {load.running.subject.name: load.lost for load in loads if load.lost}:
-        raise SystemExit(f"error: messages had no reply: {lost}")
+        raise SystemExit(f"error: messages without a reply: {lost}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the stack serves in the bench: an echo; and with `?all`, everybody gets every message."""
+"""The stack's handler in the bench: an echo, or with `?all` a broadcast of every message to all clients."""
 
 from wss import Connection, broadcast
 
-everybody: set[Connection] = set()
+all_clients: set[Connection] = set()
 
 
 async def handler(connection: Connection) -> None:
@@ -10,9 +10,9 @@ async def handler(connection: Connection) -> None:
         async for message in connection:
             await connection.send(message)
         return
-    everybody.add(connection)
+    all_clients.add(connection)
     try:
         async for message in connection:
-            broadcast(everybody, message)
+            broadcast(all_clients, message)
     finally:
-        everybody.discard(connection)
+        all_clients.discard(connection)

@@ -1,4 +1,4 @@
-"""The charts: results as SVG, readable on light and dark pages."""
+"""Charts of the results as SVG, for light and dark pages."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from bench.workloads import PAIR, Results, Row
 
 OURS = ("backend ws", "direct wss", "nginx wss", "apache wss")
 WIDTH, LABELS, BAR, GAP = 720, 150, 22, 8
-MOST_POINTS = 20  # more of them are a curve
+MAX_MARKED_POINTS = 20  # a line with more points has no markers
 STYLE = (
     "<style>text{font:13px system-ui,sans-serif;fill:#1c2127}.title{font-weight:600}"
     ".grid{stroke:#98a2ae;stroke-width:.5}"
@@ -23,25 +23,25 @@ STYLE = (
 
 
 def charts(results: Results) -> dict[str, str]:
-    """Return each chart by its name."""
+    """Return the charts by name."""
     made = {}
     for shape in PAIR:
         rows = [row for row in results["echo"] if (row["payload"], row["window"], row["connections"]) == shape]
-        title = f"CPU for the echo of a message of 128 bytes, {shape[1]} in flight"
+        title = f"CPU per echoed message of 128 bytes, {shape[1]} in flight"
         made[f"echo-{shape[1]}"] = bars(title, "µs", {row["subject"]: median(row["microseconds"]) for row in rows})
     made["rates"] = lines(
-        "CPU against messages, 50 connections",
+        "CPU by message rate, 50 connections",
         ("messages/s", "cores"),
         {name: [(median(row["rate"]), median(row["cores"])) for row in rows] for name, rows in _ours(results["rates"])},
     )
     grown = list(_ours(results["grow"]))
     made["connections"] = lines(
-        "CPU against connections, 2,000 messages/s over all of them",
+        "CPU by number of connections, 2,000 messages/s in total",
         ("connections", "cores"),
         {name: [(row["connections"], median(row["cores"])) for row in rows] for name, rows in grown},
     )
     made["memory"] = lines(
-        "Memory against idle connections",
+        "Memory by number of idle connections",
         ("connections", "MB"),
         {
             name: [(row["connections"], row["kilobytes"] * row["connections"] / 1024) for row in rows]
@@ -58,7 +58,7 @@ def _ours(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
 
 
 def bars(title: str, unit: str, values: dict[str, float]) -> str:
-    """Return a horizontal bar for each value."""
+    """Return a chart with a horizontal bar for each value."""
     longest = max(values.values())
     parts = []
     for index, (name, value) in enumerate(values.items()):
@@ -74,12 +74,12 @@ def bars(title: str, unit: str, values: dict[str, float]) -> str:
 
 
 def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float, float]]]) -> str:
-    """Return a line for each series, from the origin on."""
+    """Return a chart with a line for each series; the axes start at 0."""
     left, right, top, bottom = 70, WIDTH - 150, 48, 308
-    most_x, most_y = (_round(max(point[axis] for points in series.values() for point in points)) for axis in (0, 1))
+    max_x, max_y = (_round(max(point[axis] for points in series.values() for point in points)) for axis in (0, 1))
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * x / most_x, bottom - (bottom - top) * y / most_y
+        return left + (right - left) * x / max_x, bottom - (bottom - top) * y / max_y
 
     parts = []
     for quarter in range(5):
@@ -87,8 +87,8 @@ def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float,
         x = left + (right - left) * quarter / 4
         parts += [
             f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>',
-            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(most_y * quarter / 4)}</text>',
-            f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{_short(most_x * quarter / 4)}</text>',
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(max_y * quarter / 4)}</text>',
+            f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{_short(max_x * quarter / 4)}</text>',
         ]
     parts.append(f'<text x="{left}" y="{top - 10}">{escape(axes[1])}</text>')
     parts.append(f'<text x="{right}" y="{bottom + 38}" text-anchor="end">{escape(axes[0])}</text>')
@@ -96,17 +96,17 @@ def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float,
         placed = [place(x, y) for x, y in sorted(points)]
         path = " L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
         parts.append(f'<path class="c{index}" d="M{path}"/>')
-        if len(placed) < MOST_POINTS:
+        if len(placed) < MAX_MARKED_POINTS:
             parts += [f'<circle class="c{index}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
         parts.append(f'<rect class="c{index}" x="{right + 20}" y="{top + 22 * index}" width="10" height="10"/>')
         parts.append(f'<text x="{right + 36}" y="{top + 10 + 22 * index}">{escape(name)}</text>')
     return _svg(title, bottom + 50, parts)
 
 
-def _round(most: float) -> float:
-    """Return the end of an axis: four steps of 1, 2, 2.5 or 5, whatever their power of ten."""
-    power = 10.0 ** math.floor(math.log10(most / 4))
-    return next(4 * step * power for step in (1, 2, 2.5, 5, 10) if 4 * step * power >= most)
+def _round(maximum: float) -> float:
+    """Return the end of an axis that has four steps of 1, 2, 2.5 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(maximum / 4))
+    return next(4 * step * power for step in (1, 2, 2.5, 5, 10) if 4 * step * power >= maximum)
 
 
 def _short(value: float) -> str:

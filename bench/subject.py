@@ -1,4 +1,4 @@
-"""What is measured: containers that echo, and how many seconds of CPU and bytes of memory they have used."""
+"""The servers that are measured: containers that echo, and the CPU seconds and bytes of memory that they use."""
 
 import os
 import subprocess
@@ -14,17 +14,17 @@ REPOSITORY = Path(__file__).parents[1]
 IMAGE = "wss-bench"
 PROJECT = "wss-bench"
 NAME = "wss.example"
-# Others in the image listen here.
+# The port of the other servers in the image.
 PORT = 9000
-# By it everything of the bench is found: Compose's own label, for what is not Compose's too.
+# Compose's label. The bench sets it on its other containers and networks too, to find and remove them.
 LABEL = "com.docker.compose.project"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A server that can be measured: of the stack, with a `profile` or the backend alone, or a `command` of the image.
+    """A server to measure: a `profile` of the stack, the stack's backend alone, or a `command` in the bench's image.
 
-    With both it is a bare proxy: the command in the profile's image, before the backend of its stack.
+    With both it is a bare proxy: the command runs in the profile's image, before the stack's backend.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Subject:
     workloads: frozenset[str]
     profile: str = ""
     command: tuple[str, ...] = ()
-    speaks_websocket: bool = True
+    is_websocket: bool = True
     workers: int = 1
     replicas: int = 1
 
@@ -48,17 +48,17 @@ class Subject:
 
     @property
     def processes(self) -> int:
-        """How many of ours echo."""
+        """The number of the stack's worker processes."""
         return self.workers * self.replicas
 
     @property
     def project(self) -> str:
-        """Of Compose."""
+        """The name of its Compose project."""
         return f"{PROJECT}-{self.name.replace(' ', '-')}"
 
 
-EVERY = frozenset({"echo", "latency", "handshakes", "fan", "grow"})
-OURS = EVERY | {"rates"}
+ALL = frozenset({"echo", "latency", "handshakes", "fan", "grow"})
+OURS = ALL | {"rates"}
 TLS = ("tls",)
 UVICORN = ("uvicorn", "echo_uvicorn:app", "--host", "0.0.0.0", "--port", str(PORT), "--log-level", "warning")  # noqa: S104
 UVICORN_TLS = ("--ssl-certfile", "/tls/server.pem", "--ssl-keyfile", "/tls/server.key")
@@ -71,22 +71,22 @@ BARE_NGINX = ("nginx", "-c", "/bare/nginx.conf", "-g", "daemon off;")
 BARE_APACHE = ("apache2", "-D", "FOREGROUND", "-f", "/bare/httpd.conf")
 
 SUBJECTS = (
-    Subject("floor ws", False, frozenset({"echo", "latency"}), command=RAW, speaks_websocket=False),
+    Subject("floor ws", False, frozenset({"echo", "latency"}), command=RAW, is_websocket=False),
     Subject("picows core ws", False, frozenset({"core"}), command=CORE),
     Subject("picows.websockets ws", False, frozenset({"core"}), command=DROP_IN),
     Subject("backend ws", False, OURS | {"core"}),
-    Subject("websockets ws", False, EVERY, command=WEBSOCKETS),
-    Subject("uvicorn ws", False, EVERY, command=UVICORN),
-    Subject("Node ws ws", False, EVERY, command=NODE),
-    Subject("floor wss", True, frozenset({"echo", "latency"}), command=(*RAW, *TLS), speaks_websocket=False),
+    Subject("websockets ws", False, ALL, command=WEBSOCKETS),
+    Subject("uvicorn ws", False, ALL, command=UVICORN),
+    Subject("Node ws ws", False, ALL, command=NODE),
+    Subject("floor wss", True, frozenset({"echo", "latency"}), command=(*RAW, *TLS), is_websocket=False),
     Subject("picows core wss", True, frozenset({"core"}), command=(*CORE, *TLS)),
     Subject("picows.websockets wss", True, frozenset({"core"}), command=(*DROP_IN, *TLS)),
     Subject("direct wss", True, OURS | {"core", "scale"}, profile="direct"),
     Subject("nginx wss", True, OURS | {"proxy", "scale"}, profile="nginx"),
     Subject("apache wss", True, OURS | {"proxy"}, profile="apache"),
-    Subject("websockets wss", True, EVERY, command=(*WEBSOCKETS, *TLS)),
-    Subject("uvicorn wss", True, EVERY, command=(*UVICORN, *UVICORN_TLS)),
-    Subject("Node ws wss", True, EVERY, command=(*NODE, *TLS)),
+    Subject("websockets wss", True, ALL, command=(*WEBSOCKETS, *TLS)),
+    Subject("uvicorn wss", True, ALL, command=(*UVICORN, *UVICORN_TLS)),
+    Subject("Node ws wss", True, ALL, command=(*NODE, *TLS)),
     Subject("bare nginx wss", True, frozenset({"proxy"}), profile="nginx", command=BARE_NGINX),
     Subject("bare apache wss", True, frozenset({"proxy"}), profile="apache", command=BARE_APACHE),
     Subject("direct with 2 workers wss", True, frozenset({"scale"}), profile="direct", workers=2),
@@ -96,29 +96,29 @@ SUBJECTS = (
 
 @dataclass
 class Running:
-    """A subject that is up: its containers, the first of which is what clients connect to."""
+    """A running subject: its containers; clients connect to the first."""
 
     engine: docker.DockerClient
     subject: Subject
     containers: list[str]
     front: str = field(init=False)
-    """The first one's id."""
+    """The id of the first container."""
 
     def __post_init__(self) -> None:
         self.front = self.containers[0]
 
     def cpu(self) -> list[float]:
-        """Return the seconds of CPU that each container has used, by its cgroup."""
+        """Return the CPU seconds that each container has used, from its cgroup."""
         return [float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9 for stats in self._stats()]
 
     def memory(self) -> int:
-        """Return the bytes that the processes of all containers have for themselves, by their cgroups."""
+        """Return the anonymous memory of all containers in bytes, from their cgroups."""
         figures = [stats["memory_stats"]["stats"] for stats in self._stats()]
-        # cgroup v2 says anon, v1 says rss; what the kernel has for sockets is in neither.
+        # The field is anon in cgroup v2, rss in v1. Neither includes the kernel's socket buffers.
         return sum(int(one.get("anon", one.get("rss", 0))) for one in figures)
 
     def allow(self, cores: float) -> None:
-        """Let each of our echoing processes have so many cores; 0: as many as there are."""
+        """Limit each of the stack's worker processes to so many cores; 0: no limit."""
         backends = self.containers[-self.subject.replicas :]
         for name in backends:
             share = int(cores * self.subject.workers * 100_000) or -1
@@ -129,7 +129,7 @@ class Running:
 
 
 def build() -> None:
-    """Build the image of the others and of the load generator."""
+    """Build the image with the other servers and the load generator."""
     subprocess.run(
         ["docker", "build", "--quiet", "--tag", IMAGE, REPOSITORY / "bench" / "image"],
         check=True,
@@ -138,7 +138,7 @@ def build() -> None:
 
 
 def remove_leftovers(engine: docker.DockerClient) -> None:
-    """Remove what an earlier run left behind, if it was killed."""
+    """Remove containers, networks and volumes of an earlier run that was killed."""
     filters: dict[str, str | list[str] | bool] = {"label": LABEL}
     projects = {PROJECT, *(subject.project for subject in SUBJECTS)}
     for container in engine.containers.list(all=True, filters=filters):
@@ -152,7 +152,10 @@ def remove_leftovers(engine: docker.DockerClient) -> None:
 
 @contextmanager
 def network(engine: docker.DockerClient) -> Iterator[None]:
-    """Make one for the containers that are not Compose's: Docker's DNS costs something with every packet there."""
+    """Create a network for the containers that Compose does not manage.
+
+    On a user-defined network, such as those of Compose, Docker's DNS adds a cost to every packet.
+    """
     made = engine.networks.create(PROJECT, labels={LABEL: PROJECT})
     try:
         yield
@@ -162,20 +165,20 @@ def network(engine: docker.DockerClient) -> Iterator[None]:
 
 @contextmanager
 def running(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
-    """Start it, and remove it at the end."""
-    start = _of_the_image if subject.command else _of_the_stack
-    with (_bare if subject.is_bare else start)(engine, subject, certs) as up:
+    """Start the subject, and remove it at the end."""
+    start = _image_server if subject.command else _compose_stack
+    with (_bare_proxy if subject.is_bare else start)(engine, subject, certs) as up:
         yield up
 
 
 @contextmanager
-def _of_the_image(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
+def _image_server(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     with _container(engine, subject, certs, IMAGE, network=PROJECT) as name:
         yield Running(engine, subject, [name])
 
 
 @contextmanager
-def _bare(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
+def _bare_proxy(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     stack = next(each for each in SUBJECTS if each.profile == subject.profile and not each.command)
     options: dict[str, Any] = {"network": f"{stack.project}_inner", "tmpfs": {"/run": "uid=10001,gid=10001"}}
     with _container(engine, subject, certs, f"{IMAGE}-{stack.profile}", **options) as name:
@@ -200,7 +203,7 @@ def _container(engine: docker.DockerClient, subject: Subject, certs: Path, image
 
 
 @contextmanager
-def _of_the_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
+def _compose_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -> Iterator[Running]:
     compose = ["docker", "compose", f"--project-name={subject.project}", f"--profile={subject.profile or 'nginx'}"]
     settings = {
         "COMPOSE_FILE": f"compose.yaml{os.pathsep}bench/compose.yaml",

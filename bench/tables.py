@@ -1,4 +1,4 @@
-"""Results as Markdown: medians, their spread, and how they relate to one subject of the same run."""
+"""Results as Markdown tables: medians, their spread, and ratios to a reference subject of the same run."""
 
 from collections.abc import Callable, Iterable
 from statistics import median, quantiles
@@ -6,16 +6,16 @@ from statistics import median, quantiles
 from bench.workloads import QUOTA, STEADY, Results, Row
 
 CAPACITIES = ("backend ws", "direct wss", "nginx wss", "apache wss")
-# To whom the others are compared.
+# The subjects that the others are compared to, without and with TLS.
 REFERENCES = {False: "backend ws", True: "direct wss"}
 
 
 def tables(results: Results) -> str:
     sections = (_capacity, _echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
     intro = (
-        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds, and"
-        f" {results['rounds_of_pairs']} where two are compared closely. Figures are medians (lowest-highest); ratios"
-        " are medians of those of each round (the middle half of them). CPU is that of all containers of a subject."
+        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds,"
+        f" {results['rounds_of_pairs']} for close comparisons of two subjects. Figures are medians (min-max); ratios"
+        " are medians of each round's ratio (interquartile range). CPU is the total of all containers of a subject."
     )
     return "\n\n".join([intro, *(part for section in sections for part in section(results))]) + "\n"
 
@@ -29,7 +29,7 @@ def _capacity(results: Results) -> Iterable[str]:
     opened = {row["subject"]: f"{1e3 / median(row['full']):,.0f}" for row in results["handshakes"]}
     columns = [*(name.partition(", ")[2].partition(" on ")[0] for name in shapes), "deliveries/s of a broadcast"]
     yield table(
-        "What one core carries, and one GiB of memory",
+        "Capacity of one core, and of one GiB of memory",
         (
             "",
             *(f"messages/s, {column}" if "flight" in column else column for column in columns),
@@ -50,17 +50,17 @@ def _capacity(results: Results) -> Iterable[str]:
 
 
 def spread(values: list[float], digits: int = 1) -> str:
-    """Return the median, and in brackets the lowest and the highest."""
+    """Return the median, and in brackets the minimum and maximum."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def roughly(values: list[float], reference: list[float]) -> str:
-    """Return the median of the ratios of values that were measured one after the other."""
+    """Return the median of the ratios; values of the same round are compared."""
     return f"{median(_ratios(values, reference)):.2f}"
 
 
 def closely(values: list[float], reference: list[float]) -> str:
-    """Return the median of the ratios, and in brackets the middle half of them."""
+    """Return the median of the ratios, and in brackets their interquartile range."""
     ratios = _ratios(values, reference)
     lower, middle, upper = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return f"{middle:.2f} ({lower:.2f}-{upper:.2f})"
@@ -97,7 +97,7 @@ def _echo(results: Results) -> Iterable[str]:
     for title, rows in _shapes(results["echo"]):
         yield table(
             f"Echo of {title}",
-            ("", "µs of CPU per message", "to ours", "messages/s", "generator's CPU", "lost"),
+            ("", "µs of CPU per message", "ratio to ours", "messages/s", "generator's CPU", "lost"),
             (
                 (
                     row["subject"],
@@ -115,8 +115,8 @@ def _echo(results: Results) -> Iterable[str]:
 def _core(results: Results) -> Iterable[str]:
     for title, rows in _shapes(results["core"]):
         yield table(
-            f"A handler of ours and the bare core of picows: echo of {title}",
-            ("", "µs of CPU per message", "to the core"),
+            f"Our handler and the bare core of picows: echo of {title}",
+            ("", "µs of CPU per message", "ratio to the core"),
             (
                 (
                     row["subject"],
@@ -131,8 +131,8 @@ def _core(results: Results) -> Iterable[str]:
 def _proxy(results: Results) -> Iterable[str]:
     for title, rows in _shapes(results["proxy"]):
         yield table(
-            f"A proxy of ours and a bare one, the proxy alone: echo of {title}",
-            ("", "µs of CPU per message", "to the bare one"),
+            f"Our proxies and bare ones, CPU of the proxy only: echo of {title}",
+            ("", "µs of CPU per message", "ratio to the bare proxy"),
             (
                 (
                     row["subject"],
@@ -148,8 +148,8 @@ def _latency(results: Results) -> Iterable[str]:
     rows = results["latency"]
     if rows:
         yield table(
-            "Latency of 128 B over 50 connections at half of saturation, and to the floor's",
-            ("", "messages/s", "p50, µs", "p99, µs", "p99.9, µs", "p50 to floor", "p99 to floor", "generator's CPU"),
+            "Latency of 128 B over 50 connections at half of saturation, and ratio to the floor",
+            ("", "messages/s", "p50, µs", "p99, µs", "p99.9, µs", "p50 ratio", "p99 ratio", "generator's CPU"),
             (
                 (
                     row["subject"],
@@ -171,9 +171,9 @@ def _handshakes(results: Results) -> Iterable[str]:
             (
                 "",
                 "full, ms of CPU",
-                "to ours",
+                "ratio to ours",
                 "resumed, ms of CPU",
-                "the front alone, full",
+                "full, first container only",
                 "per CPU-second, full",
                 "resumed",
             ),
@@ -196,7 +196,7 @@ def _fan(results: Results) -> Iterable[str]:
     if rows:
         yield table(
             f"Fan-out: one message of 128 B to {rows[0]['members']} clients",
-            ("", "µs of CPU per client", "to ours", "generator's CPU"),
+            ("", "µs of CPU per client", "ratio to ours", "generator's CPU"),
             (
                 (
                     row["subject"],
@@ -215,7 +215,7 @@ def _grow(results: Results) -> Iterable[str]:
         yield _by_connections(
             "KB of memory per idle connection, one round", rows, lambda row: f"{row['kilobytes']:.0f}"
         )
-        title = f"Cores at {STEADY:,} messages/s over so many connections"
+        title = f"Cores at {STEADY:,} messages/s, by number of connections"
         yield _by_connections(title, [row for row in rows if row["cores"]], lambda row: spread(row["cores"], 2))
 
 
@@ -235,7 +235,7 @@ def _scale(results: Results) -> Iterable[str]:
     if rows:
         yield table(
             f"One process and two, each with {QUOTA} of a core",
-            ("", "processes", "messages/s", "to one", "generator's CPU"),
+            ("", "processes", "messages/s", "ratio to one", "generator's CPU"),
             (
                 (
                     row["subject"],

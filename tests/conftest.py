@@ -25,13 +25,13 @@ from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, OWN_ORIGINS, PROB
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 _RUN = pytest.StashKey[Run]()
-_STACKS = pytest.StashKey[list[Stack]]()  # of a test: those whose logs belong into its report
+_STACKS = pytest.StashKey[list[Stack]]()  # stacks that a test used: its failure report includes their logs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("wss", "a deployment that is already up")
-    group.addoption("--url", help="run the client's part of the suite against this wss:// URL (default app)")
-    group.addoption("--ca", type=Path, help="the CA to trust for --url, in PEM (default: the system's)")
+    group = parser.getgroup("wss", "a running deployment")
+    group.addoption("--url", help="run the client-side tests against this wss:// URL (which serves the default app)")
+    group.addoption("--ca", type=Path, help="PEM file of the CA to trust for --url (default: the system's CAs)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,9 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if url and not (urlsplit(url).scheme == "wss" and urlsplit(url).hostname):
         raise pytest.UsageError(f"--url={url}: give a wss:// URL, for example wss://example.com/wss")
     config.stash[_RUN] = run = Run()
-    if not hasattr(config, "workerinput"):  # of pytest-xdist: not in its workers
+    if not hasattr(config, "workerinput"):  # set by pytest-xdist in its workers
         run.start_reaper(keep=bool(url or os.environ.get("E2E_KEEP")))
-    # A terminated run cleans up like an interrupted one.
+    # SIGTERM runs the same cleanup as SIGINT.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _ByStack(LoadScopeScheduling):  # type: ignore[misc]
-    """Lets one process run all tests that share something: a profile's stack in tests/e2e, elsewhere what a module has.
+    """Runs tests that share fixtures in one process: in tests/e2e those of a profile's stack, elsewhere a module's.
 
     --dist=loadgroup would do, but pytest-xdist 3.8 does not find the groups with pytest 9.2.
     """
@@ -95,7 +95,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 @pytest.fixture(scope="session")
 def run(pytestconfig: pytest.Config) -> Run:
-    """This run, for what is to be removed at its end."""
+    """This run, which removes what the tests created."""
     return pytestconfig.stash[_RUN]
 
 
@@ -105,14 +105,14 @@ def engine() -> Iterator[docker.DockerClient]:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        pytest.exit(f"no Docker engine answers ({error}). Run tools/engine, or start Docker.", returncode=2)
+        pytest.exit(f"cannot reach a Docker engine ({error}). Run tools/engine, or start Docker.", returncode=2)
     yield client
     client.close()
 
 
 @pytest.fixture(scope="session")
 def ca() -> trustme.CA:
-    """The only authority that this run's clients trust."""
+    """The only CA that the clients of this run trust."""
     return trustme.CA()
 
 
@@ -125,22 +125,22 @@ def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def certs(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CERTS_DIR with a good pair for DOMAIN, and for one name that is not in it."""
+    """A CERTS_DIR with a valid pair. It covers DOMAIN, and one name that is not in DOMAIN."""
     directory = tmp_path_factory.mktemp("certs")
-    # RSA, because most of the suites that must be refused are for RSA keys only.
+    # RSA, because most of the cipher suites that must be refused need an RSA key.
     write_pair(ca.issue_cert(*DOMAIN, COVERED_BUT_FOREIGN, key_type=trustme.KeyType.RSA), directory)
     return directory
 
 
 @pytest.fixture(scope="session")
 def profile(request: pytest.FixtureRequest) -> str:
-    """`nginx`, `apache`, `direct`; or `url` for a deployment that is already up."""
+    """`nginx`, `apache`, `direct`; or `url` for the deployment that --url names."""
     return str(request.param)
 
 
 @contextmanager
-def _alive(stack: Stack) -> Iterator[Stack]:
-    """Remove the stack at the end, however its test ended."""
+def _removing(stack: Stack) -> Iterator[Stack]:
+    """Remove the stack at the end, even if its test failed."""
     try:
         yield stack
     finally:
@@ -156,47 +156,47 @@ def _project(run: Run) -> str:
 
 @pytest.fixture(scope="session")
 def stack(engine: docker.DockerClient, run: Run, profile: str, certs: Path) -> Iterator[Stack]:
-    """The profile, up, with the probe handler: shared by the tests that change nothing."""
+    """The running profile with the probe handler, shared by the tests that do not change its state."""
     settings = {
         "APP": "apps.probe:handler",
         "CERTS_DIR": str(certs),
         "DOMAIN": ",".join(DOMAIN),
         "ORIGINS": ",".join((ALLOWED_ORIGIN, *OWN_ORIGINS)),
     }
-    with _alive(Stack(engine, run, _project(run), profile, settings, PROBE)) as shared:
+    with _removing(Stack(engine, run, _project(run), profile, settings, PROBE)) as shared:
         shared.up()
         yield shared
 
 
 @contextmanager
-def _new_stacks(engine: docker.DockerClient, run: Run, certs: Path, made: list[Stack]) -> Iterator[NewStack]:
-    with ExitStack() as alive:
+def _new_stacks(engine: docker.DockerClient, run: Run, certs: Path, created: list[Stack]) -> Iterator[NewStack]:
+    with ExitStack() as cleanup:
 
         def new(profile: str, directory: Path = REPOSITORY, files: tuple[Path, ...] = (), **settings: str) -> Stack:
             settings = {"CERTS_DIR": str(certs), **settings}
-            made.append(Stack(engine, run, _project(run), profile, settings, files, directory))
-            return alive.enter_context(_alive(made[-1]))
+            created.append(Stack(engine, run, _project(run), profile, settings, files, directory))
+            return cleanup.enter_context(_removing(created[-1]))
 
         yield new
 
 
 @pytest.fixture
 def new_stack(request: pytest.FixtureRequest, engine: docker.DockerClient, run: Run, certs: Path) -> Iterator[NewStack]:
-    """Return a factory of stacks for one test alone; `new_stack(profile, APP=…)` is not up yet."""
+    """Return a factory of stacks for one test; `new_stack(profile, APP=…)` does not start the stack."""
     with _new_stacks(engine, run, certs, request.node.stash.setdefault(_STACKS, [])) as new:
         yield new
 
 
 @pytest.fixture(scope="module")
 def new_shared_stack(engine: docker.DockerClient, run: Run, certs: Path) -> Iterator[NewStack]:
-    """Return a factory of stacks for the tests of a module, which reset them."""
+    """Return a factory of stacks for the tests of a module; each test resets the stack before it uses it."""
     with _new_stacks(engine, run, certs, []) as new:
         yield new
 
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest, profile: str) -> Target:
-    """Where clients connect: the shared stack, or what --url names."""
+    """The server that clients connect to: the shared stack, or the deployment that --url names."""
     if profile == "url":
         url = urlsplit(request.config.getoption("--url"))
         return Target(str(url.hostname), url.port or 443, url.path or "/", request.config.getoption("--ca"))
@@ -220,7 +220,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> Iterator[Browser]:
-    """A Chromium for the shared stack."""
+    """A Chromium that can reach the shared stack."""
     assert clients
     with chromium(playwright, stack, ca_file) as browser:
         yield browser
@@ -228,13 +228,13 @@ def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) ->
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Return a function that opens a websocket to a target; all are closed after the test."""
+    """Return a function that opens a websocket to a target; all websockets are closed after the test."""
     with ExitStack() as opened:
 
         def connect(target: Target, query: str = "", **options: Any) -> websocket.WebSocket:
             options = {"sslopt": {"context": target.context()}, "timeout": TIMEOUT, "suppress_origin": True, **options}
             ws = websocket.create_connection(f"{target.url}{query}", **options)
-            # Not close(): after a close frame was received it does nothing, and the server waits.
+            # Not close(): it does nothing after a close frame was received, and the server then waits for its timeout.
             opened.callback(ws.shutdown)
             return ws
 

@@ -1,4 +1,4 @@
-"""An echo on the bare core of https://picows.readthedocs.io/: frames in, frames out, no messages, no limits."""
+"""An echo with only the core of https://picows.readthedocs.io/: it echoes frames, without messages or limits."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""The same echo as echo_websockets.py, on the drop-in of picows: `picows.websockets`."""
+"""The same echo as echo_websockets.py, with picows's drop-in replacement: `picows.websockets`."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""The floor: every byte back, in TLS or not, with as little as Python and epoll can do; no frames, no unmasking."""
+"""The floor (lower bound): an echo of bytes with Python and epoll, with or without TLS, without frames or unmasking."""
 
 import select
 import socket
@@ -30,7 +30,7 @@ def main() -> None:
             connection = open_[number]
             try:
                 while size := connection.recv_into(buffer):
-                    # A peer that does not read stops the floor; the load generator reads.
+                    # A peer that does not read would block the server, but the load generator reads.
                     connection.setblocking(True)
                     connection.sendall(buffer[:size])
                     connection.setblocking(False)

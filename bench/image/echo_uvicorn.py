@@ -1,23 +1,23 @@
 """An ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html#websocket) for uvicorn.
 
-It echoes; with `?all`, everybody gets every message.
+It echoes, or with `?all` broadcasts every message to all clients.
 """
 
 from typing import Any
 
-everybody: set[Any] = set()
+all_clients: set[Any] = set()
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] != "websocket":
         return
-    fan = scope["query_string"] == b"all"
+    fan_out = scope["query_string"] == b"all"
     await receive()
     await send({"type": "websocket.accept"})
-    everybody.add(send)
+    all_clients.add(send)
     try:
         while (event := await receive())["type"] == "websocket.receive":
-            for to in tuple(everybody) if fan else (send,):
+            for to in tuple(all_clients) if fan_out else (send,):
                 await to({"type": "websocket.send", "text": event.get("text"), "bytes": event.get("bytes")})
     finally:
-        everybody.discard(send)
+        all_clients.discard(send)

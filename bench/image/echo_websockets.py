@@ -1,4 +1,4 @@
-"""The echo of https://websockets.readthedocs.io/en/stable/, with TLS if it is asked for; `?all` fans out."""
+"""An echo with https://websockets.readthedocs.io/en/stable/, with TLS if requested; `?all` broadcasts."""
 
 import asyncio
 import ssl
@@ -6,7 +6,7 @@ import sys
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-everybody: set[ServerConnection] = set()
+all_clients: set[ServerConnection] = set()
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -14,12 +14,12 @@ async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
         return
-    everybody.add(connection)
+    all_clients.add(connection)
     try:
         async for message in connection:
-            broadcast(everybody, message)
+            broadcast(all_clients, message)
     finally:
-        everybody.discard(connection)
+        all_clients.discard(connection)
 
 
 async def main() -> None:

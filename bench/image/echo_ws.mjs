@@ -1,4 +1,4 @@
-// The echo of https://github.com/websockets/ws, on http or https; `?all` fans out.
+// An echo with https://github.com/websockets/ws, on http or https; `?all` broadcasts.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";

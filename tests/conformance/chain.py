@@ -1,4 +1,4 @@
-"""A certificate as a public CA would issue it: trustme's are too simple for a judge (their SAN is critical)."""
+"""A certificate like those of public CAs: sslyze does not accept trustme's (their SAN extension is critical)."""
 
 import datetime
 from pathlib import Path
@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# The longest validity that public CAs may give from March 2027 is 100 days (CA/Browser Forum, ballot SC-081v3).
+# From March 2027, public CAs may issue certificates for at most 100 days (CA/Browser Forum, ballot SC-081v3).
 VALIDITY = datetime.timedelta(days=89)
 
 
 def write_chain(name: str, certs: Path, ca_file: Path) -> None:
-    """Write a pair for the name into `certs` (leaf, intermediate), and the root that issued it to `ca_file`."""
+    """Write a pair for the name to `certs` (leaf and intermediate), and its root to `ca_file`."""
     root_key, intermediate_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     root = _certificate("root", root_key, "root", root_key, ca=True)
     intermediate = _certificate("intermediate", intermediate_key, "root", root_key, ca=True)

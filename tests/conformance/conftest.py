@@ -1,4 +1,4 @@
-"""What the judges said, as a table at the end of the run."""
+"""A summary of Autobahn's verdicts at the end of the run."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    # A report is all that comes from a test that ran in another process.
+    # Tests run in other processes, from which only reports arrive.
     reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, ())]
     verdicts = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     for profile in dict.fromkeys(profile for profile, _ in verdicts):

@@ -1,4 +1,4 @@
-"""The judge of RFC 6455 that everybody knows, through every profile over wss, with the certificate verified."""
+"""The Autobahn test suite for RFC 6455, through every profile over wss, with verified certificates."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ from fixtures import NewStack
 from stack import INNER_PORT, REPOSITORY
 from verdicts import PROPERTY
 
-# What the suite itself lets pass: OK, or what it calls so where the RFC leaves a choice.
+# Verdicts that the suite itself counts as passed: OK, and two for behaviour that the RFC leaves open.
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the suite's cases, how many they are, and the backend's settings for them."""
+    """A part of the suite: its cases, their number, and the backend's settings for them."""
 
     cases: tuple[str, ...]
     number: int
@@ -32,9 +32,9 @@ PARTS = {
     "all compression": Part(("12.*", "13.*"), 216, {"COMPRESSION": "on", **_LARGE}),
 }
 
-# Cases that may fail, with the words of the RFC that allow what we do.
-EXCUSED = {
-    # Two close frames in one packet: picows sees the second one before it hands over the first, and answers 1002.
+# Cases that may fail, with the text of the RFC that allows our behaviour.
+ALLOWED_FAILURES = {
+    # Two close frames in one packet: picows parses the second before it delivers the first, and answers 1002.
     "7.1.2": "RFC 6455 section 1.4: 'After sending a control frame indicating the connection should be closed,"
     " a peer does not send any further data'. Section 7.4.1: '1002 indicates that an endpoint is terminating"
     " the connection due to a protocol error.'",
@@ -42,8 +42,8 @@ EXCUSED = {
 
 
 @pytest.fixture(scope="session")
-def judge() -> str:
-    """The image of the suite."""
+def autobahn() -> str:
+    """The image of the Autobahn test suite."""
     base = "debian:bullseye-slim"
     subprocess.run([REPOSITORY / "tools" / "engine", base], check=True)
     image = "wss-autobahn"
@@ -56,25 +56,25 @@ def test_every_case_passes(
     pytestconfig: pytest.Config,
     profile: str,
     part: str,
-    judge: str,
+    autobahn: str,
     new_stack: NewStack,
     ca_file: Path,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     if part == "all compression" and not pytestconfig.getoption("--thorough"):
-        pytest.skip("half an hour: --thorough runs it")
+        pytest.skip("takes half an hour: pass --thorough to run it")
     chosen = PARTS[part]
     stack = new_stack(profile, APP="apps.echo:handler", DOMAIN="wss.example", **chosen.settings)
     stack.up()
     report = tmp_path / "report"
     report.mkdir()
-    report.chmod(0o777)  # the suite runs as nobody that we know
+    report.chmod(0o777)  # the suite runs as a different user
     specification = tmp_path / "fuzzingclient.json"
     server = {
         "agent": profile,
         "url": f"wss://wss.example:{INNER_PORT[profile]}/wss",
-        # With it, the suite verifies the name and sends SNI.
+        # Makes the suite verify the name and send SNI.
         "hostname": "wss.example",
         "options": {"version": 18},
     }
@@ -91,14 +91,14 @@ def test_every_case_passes(
     )
 
     stack.run_beside(
-        judge,
+        autobahn,
         ["--mode", "fuzzingclient", "--spec", "/fuzzingclient.json"],
         {"/fuzzingclient.json": specification, "/ca.pem": ca_file, "/report": report},
         environment={"SSL_CERT_FILE": "/ca.pem"},
     )
 
     verdicts = json.loads((report / "index.json").read_text())[profile]
-    # It ends with 0 even where nothing listens: what counts is that there is a verdict on every case.
+    # The suite exits with 0 even if no server listens, so check that there is a verdict for every case.
     assert len(verdicts) == chosen.number
     record_property(PROPERTY, (profile, {case: verdict["behavior"] for case, verdict in verdicts.items()}))
     failed = {
@@ -106,4 +106,4 @@ def test_every_case_passes(
         for case, verdict in verdicts.items()
         if not {verdict["behavior"], verdict["behaviorClose"]} <= PASSED
     }
-    assert failed.keys() <= EXCUSED.keys(), failed
+    assert failed.keys() <= ALLOWED_FAILURES.keys(), failed

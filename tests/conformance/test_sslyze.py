@@ -1,4 +1,4 @@
-"""A judge of TLS that we did not write: sslyze, with Mozilla's policies, through every profile."""
+"""An independent TLS scanner: sslyze checks every profile against Mozilla's policies."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ NAME = "wss.example"
 
 
 @pytest.fixture(scope="session")
-def judge() -> str:
+def sslyze() -> str:
     """The image of sslyze."""
     image = "wss-sslyze"
     subprocess.run([REPOSITORY / "tools" / "engine"], check=True)
@@ -21,20 +21,20 @@ def judge() -> str:
     return image
 
 
-def _verdict(judge: str, stack: Stack, ca_file: Path, policy: str) -> str:
-    """Return what sslyze says; raises ContainerError where it finds the policy broken."""
+def _scan(sslyze: str, stack: Stack, ca_file: Path, policy: str) -> str:
+    """Return the output of sslyze; raises ContainerError if the server violates the policy."""
     options = [f"--mozilla_config={policy}", "--certinfo_ca_file=/ca.pem"]
-    return stack.run_beside(judge, [*options, f"{NAME}:{INNER_PORT[stack.profile]}"], {"/ca.pem": ca_file})
+    return stack.run_beside(sslyze, [*options, f"{NAME}:{INNER_PORT[stack.profile]}"], {"/ca.pem": ca_file})
 
 
 @pytest.mark.parametrize("policy", ["intermediate", "modern"])
-def test_mozillas_policy_is_met(profile: str, policy: str, judge: str, new_stack: NewStack, tmp_path: Path) -> None:
+def test_mozillas_policy_is_met(profile: str, policy: str, sslyze: str, new_stack: NewStack, tmp_path: Path) -> None:
     certs, ca_file = tmp_path / "certs", tmp_path / "ca.pem"
     write_chain(NAME, certs, ca_file)
     stack = new_stack(profile, DOMAIN=NAME, CERTS_DIR=str(certs), TLS_POLICY=policy)
     stack.up()
-    assert f"{NAME}:{INNER_PORT[profile]}: OK - Compliant." in _verdict(judge, stack, ca_file, policy)
+    assert f"{NAME}:{INNER_PORT[profile]}: OK - Compliant." in _scan(sslyze, stack, ca_file, policy)
     if policy == "intermediate":
-        # The judge can say no, too.
+        # sslyze is able to report a violation.
         with pytest.raises(ContainerError, match="exit status 1"):
-            _verdict(judge, stack, ca_file, "modern")
+            _scan(sslyze, stack, ca_file, "modern")

@@ -1,6 +1,3 @@
-"""How a test says what the judge's verdict on each case was: as a property of its report.
-
-Its value: the profile, and a verdict for each case.
-"""
+"""The property of a test report that passes Autobahn's verdicts: the profile, and a verdict for each case."""
 
 PROPERTY = "autobahn"

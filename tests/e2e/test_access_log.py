@@ -1,4 +1,4 @@
-"""One JSON line for each request of a proxy: nothing that a client sends can break it, and no token gets into it."""
+"""The proxies log each request as one line of JSON: no client input breaks it, and it contains no tokens."""
 
 import http.client
 import json
@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from client import UPGRADE, Target, ask
+from client import UPGRADE, Target, http_request
 from eventually import eventually
 from fixtures import Connect
 from stack import Stack
@@ -27,36 +27,36 @@ def _logged(stack: Stack, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", ['a"b', "back\\slash", "tab\there", "caf\xe9", "\x01\x02"])
-def test_no_client_can_break_a_line(stack: Stack, target: Target, value: str) -> None:
+def test_a_client_cannot_break_a_log_line(stack: Stack, target: Target, value: str) -> None:
     path = f"/{secrets.token_hex(8)}"
-    answer = ask(target, path=path, headers={"User-Agent": value})
-    # Either refused as malformed, or logged like any other.
-    assert answer.status in (400, 404)
-    if answer.status == 404:
+    response = http_request(target, path=path, headers={"User-Agent": value})
+    # Refused as malformed, or logged like any other request.
+    assert response.status in (400, 404)
+    if response.status == 404:
         assert _logged(stack, path)["status"] == 404
 
 
-def test_no_byte_in_any_header_breaks_a_line(stack: Stack, target: Target) -> None:
+def test_no_byte_in_any_header_breaks_a_log_line(stack: Stack, target: Target) -> None:
     mark = secrets.token_hex(8)
     values = ["".join(map(chr, range(start, start + 16))) for start in range(0, 256, 16)]
     fields = ["User-Agent", "Referer", "Cookie", "Upgrade", "Connection", "Origin", "X-Request-ID", "Sec-WebSocket-Key"]
     for value in values:
         for field in fields:
-            # What is no header at all is hung up on; what is one is answered.
+            # If the field is not valid, the server may close the connection without a response.
             with suppress(OSError, http.client.HTTPException, UnicodeDecodeError):
-                ask(target, path=f"/{mark}", headers={field: f"{mark}{value}"})
+                http_request(target, path=f"/{mark}", headers={field: f"{mark}{value}"})
         with suppress(OSError, http.client.HTTPException, UnicodeDecodeError):
-            ask(target, path=f"/{mark}{value}")
+            http_request(target, path=f"/{mark}{value}")
     lines = stack.container().logs(stderr=False).splitlines()
     marked = [line for line in lines if mark.encode() in line]
     assert len(marked) > len(fields)
-    # Text, and JSON, each of them.
+    # Every line is valid UTF-8 and valid JSON.
     assert all(isinstance(json.loads(line.decode()), dict) for line in lines)
 
 
 def test_both_proxies_log_the_same_keys(stack: Stack, target: Target) -> None:
     path = f"/{secrets.token_hex(8)}"
-    ask(target, path=path)
+    http_request(target, path=path)
     assert list(_logged(stack, path)) == [
         *("time", "id", "client", "host", "method", "path", "protocol", "status", "milliseconds", "bytes_out"),
         *("bytes_in", "tls", "cipher", "group", "upstream", "upstream_status", "agent"),
@@ -65,7 +65,7 @@ def test_both_proxies_log_the_same_keys(stack: Stack, target: Target) -> None:
 
 def test_a_token_in_the_query_is_not_logged(stack: Stack, target: Target) -> None:
     path, token = f"/{secrets.token_hex(8)}", secrets.token_hex(8)
-    ask(target, path=f"{path}?token={token}", headers=UPGRADE)
+    http_request(target, path=f"{path}?token={token}", headers=UPGRADE)
     assert _logged(stack, path)["status"] == 404
     assert token not in stack.logs()
 
@@ -92,7 +92,7 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
     assert logged["bytes_in"] > "0"
     assert logged["bytes_out"] > 0
 
-    # The backend's line of the same connection is found by the same id.
+    # The backend logs the same connection with the same id.
     (of_backend,) = [line for line in stack.logs("backend").splitlines() if f'"{logged["id"]}"' in line]
     closed = json.loads(of_backend)
     assert (closed["event"], closed["client"], closed["messages_in"]) == ("closed", logged["client"], 1)

@@ -1,4 +1,4 @@
-"""A certificate that clients would refuse stops the stack before anything serves; tests/faults has the other kinds."""
+"""An invalid certificate stops the stack before any server starts; the other cases are in tests/faults."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Row 17 of the contract, in clients that people have: Chromium on the page, Node, curl, websocket-client."""
+"""Row 17 of the contract with common clients: the page in Chromium; Node, curl and websocket-client."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import websocket as websocket_client
-from browser import complaints_of, url_of, visit
+from browser import console_errors, url_of, visit
 from eventually import eventually
 from playwright.sync_api import Browser, Error, Page, expect
 from stack import Stack
@@ -17,14 +17,14 @@ LOCALES = {"en-US": ("open", "Send “tom”"), "zh-CN": ("已连接", "发送�
 
 @pytest.fixture
 def page(chrome: Browser) -> Iterator[Page]:
-    """A page of the shared Chromium, in a context of its own."""
+    """A page in a new context of the shared Chromium."""
     context = chrome.new_context()
     yield context.new_page()
     context.close()
 
 
-def test_the_page_sends_tom_at_a_click_and_shows_ok(stack: Stack, page: Page) -> None:
-    complaints = complaints_of(page)
+def test_a_click_on_the_page_sends_tom_and_shows_ok(stack: Stack, page: Page) -> None:
+    errors = console_errors(page)
     visit(page, url_of(stack))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     expect(page.locator("#address")).to_have_text(url_of(stack, "wss"))
@@ -33,7 +33,7 @@ def test_the_page_sends_tom_at_a_click_and_shows_ok(stack: Stack, page: Page) ->
     expect(page.locator("#log [data-direction=received]")).to_have_text(re.compile("ok$"))
     expect(page.locator("#round-trip")).to_have_text(re.compile(r"^\d+\.\d ms$"))
     expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile(r"\d ms"))
-    # By keyboard alone, and what is typed stays text.
+    # The keyboard is enough, and typed HTML is shown as text.
     page.locator("#message").focus()
     page.keyboard.type("<b>mine</b>")
     page.keyboard.press("Enter")
@@ -41,20 +41,20 @@ def test_the_page_sends_tom_at_a_click_and_shows_ok(stack: Stack, page: Page) ->
     expect(page.locator("#log [data-direction=received]")).to_have_count(2)
     for snippet in ("#snippet-browser", "#snippet-python", "#snippet-shell"):
         expect(page.locator(snippet)).to_contain_text(url_of(stack, "wss").removeprefix("wss"))
-    assert complaints == []
+    assert errors == []
 
 
-def test_the_page_sends_every_second_if_asked_to(stack: Stack, page: Page) -> None:
+def test_the_page_can_send_every_second(stack: Stack, page: Page) -> None:
     visit(page, url_of(stack))
     page.check("#steady")
-    eventually(lambda: page.locator("#log [data-direction=received]").count() >= 3, "it has sent three times")
+    eventually(lambda: page.locator("#log [data-direction=received]").count() >= 3, "three replies arrive")
     page.click("#connect")
     expect(page.locator("#state")).to_have_attribute("data-state", "closed")
     expect(page.locator("#log")).to_contain_text("1000")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_the_page_speaks_the_browsers_language_and_fits_a_phone(stack: Stack, chrome: Browser, locale: str) -> None:
+def test_the_page_is_in_the_browsers_language_and_fits_a_phone(stack: Stack, chrome: Browser, locale: str) -> None:
     state, button = LOCALES[locale]
     phone = chrome.new_context(locale=locale, viewport={"width": 320, "height": 640}, color_scheme="dark")
     with closing(phone):
@@ -66,16 +66,16 @@ def test_the_page_speaks_the_browsers_language_and_fits_a_phone(stack: Stack, ch
         assert str(page.evaluate("document.documentElement.lang")).startswith(locale[:2])
 
 
-def test_a_page_from_https_may_not_open_ws(stack: Stack, page: Page) -> None:
-    # Without the page's own policy, so that it is the browser that refuses.
+def test_a_page_from_https_cannot_open_ws(stack: Stack, page: Page) -> None:
+    # Not from the page itself, whose own policy would refuse first.
     visit(page, f"{url_of(stack)}no-page")
     with pytest.raises(Error, match="insecure WebSocket connection may not be initiated from a page loaded over HTTPS"):
         page.evaluate("address => void new WebSocket(address)", url_of(stack, "ws"))
-    complaints = complaints_of(page)
+    errors = console_errors(page)
     visit(page, url_of(stack))
     page.evaluate("address => void new WebSocket(address)", url_of(stack, "ws"))
     refusal = "Content Security Policy"
-    eventually(lambda: page.title() and any(refusal in said for said in complaints), "the page's policy does, too")
+    eventually(lambda: page.title() and any(refusal in error for error in errors), "the page's policy refuses it, too")
 
 
 NODE = """
@@ -86,21 +86,21 @@ ws.onerror = event => { console.log(event.message ?? "error"); process.exit(1); 
 """
 
 
-def test_nodes_websocket_gets_ok_and_verifies(clients: str, stack: Stack, ca_file: Path) -> None:
+def test_node_verifies_the_certificate_and_gets_ok(clients: str, stack: Stack, ca_file: Path) -> None:
     connect = 'node --experimental-websocket --eval "$0" "$1"; echo "exit $?"'
     script = f"{connect}; export NODE_EXTRA_CA_CERTS=/ca.pem; {connect}"
-    said = stack.run_beside(clients, ["bash", "-c", script, NODE, url_of(stack, "wss")], {"/ca.pem": ca_file})
-    refused, _, accepted = said.partition("exit 1\n")
+    output = stack.run_beside(clients, ["bash", "-c", script, NODE, url_of(stack, "wss")], {"/ca.pem": ca_file})
+    refused, _, accepted = output.partition("exit 1\n")
     assert "ok" not in refused
     assert accepted == "ok\nexit 0\n"
 
 
-def test_curl_switches_protocols_and_verifies(clients: str, stack: Stack, ca_file: Path) -> None:
-    # It sends nothing by itself, and waits for what comes until its time is over: 28.
+def test_curl_verifies_the_certificate_and_gets_101(clients: str, stack: Stack, ca_file: Path) -> None:
+    # curl sends no messages, and waits for data until --max-time is over: exit code 28.
     connect = 'curl --silent --show-error --max-time 2 --dump-header - "$0"'
     script = f'{connect}; echo "exit $?"; {connect} --cacert /ca.pem; echo "exit $?"'
-    said = stack.run_beside(clients, ["bash", "-c", script, url_of(stack, "wss")], {"/ca.pem": ca_file})
-    refused, end, accepted = said.partition("exit 60\n")
+    output = stack.run_beside(clients, ["bash", "-c", script, url_of(stack, "wss")], {"/ca.pem": ca_file})
+    refused, end, accepted = output.partition("exit 60\n")
     assert (refused, end) == ("", "exit 60\n")
     assert accepted.startswith("HTTP/1.1 101 ")
     assert accepted.endswith("exit 28\n")
@@ -115,5 +115,5 @@ print(ws.recv())
 """
     installed = Path(websocket_client.__file__).parent
     files = {"/ca.pem": ca_file, "/client/websocket": installed}
-    said = stack.run_client(script, url_of(stack, "wss"), files=files, environment={"PYTHONPATH": "/client"})
-    assert said == "ok\n"
+    output = stack.run_client(script, url_of(stack, "wss"), files=files, environment={"PYTHONPATH": "/client"})
+    assert output == "ok\n"

@@ -1,4 +1,4 @@
-"""Row 11 of the contract: the app sees who the client is, whatever the client says."""
+"""Row 11 of the contract: the app sees the client's real address, even if the client sends forged headers."""
 
 import json
 from pathlib import Path
@@ -38,14 +38,14 @@ def test_forged_headers_are_replaced(stack: Stack, target: Target, connect: Conn
     ws = connect(target, "?app=whoami", header=FORGERIES)
     ws.send("who am I?")
     seen = json.loads(ws.recv())
-    # Through the loopback port, the bridge's own address is the client's true one for the containers.
+    # Connections to the published loopback port reach the containers from the bridge's address.
     assert seen["client"] == stack.gateway
     text = json.dumps(seen)
     assert FORGED not in text
     assert "evil.example" not in text
 
 
-def test_each_client_is_seen_with_its_own_address(stack: Stack, ca_file: Path) -> None:
+def test_the_app_sees_the_address_of_each_client(stack: Stack, ca_file: Path) -> None:
     url = f"wss://wss.example:{INNER_PORT[stack.profile]}/wss?app=whoami"
     output = stack.run_client(CLIENT, url, json.dumps(FORGERIES), files={"/ca.pem": ca_file})
     own_address, seen = map(json.loads, output.splitlines())

@@ -1,4 +1,4 @@
-"""Rows 1, 2 and 4 of the contract: whom a client reaches, and whom it must not trust."""
+"""Rows 1, 2 and 4 of the contract: clients connect, and verify the server's certificate."""
 
 import socket
 import ssl
@@ -18,8 +18,8 @@ def test_tom_gets_ok(target: Target, connect: Connect) -> None:
 
 @pytest.mark.profiles("direct")
 @pytest.mark.usefixtures("stack")
-def test_the_root_path_is_the_websocket_too(target: Target, connect: Connect) -> None:
-    # As in the manual: wss://DOMAIN:8282, where no site shares the port.
+def test_the_root_path_serves_the_websocket_too(target: Target, connect: Connect) -> None:
+    # As in the manual: wss://DOMAIN:8282, a port that serves no site.
     ws = connect(replace(target, path="/"))
     ws.send("tom")
     assert ws.recv() == "ok"
@@ -29,7 +29,7 @@ def test_the_root_path_is_the_websocket_too(target: Target, connect: Connect) ->
     ("version", "suite"),
     [
         (ssl.TLSVersion.TLSv1_3, "TLS_"),
-        # WeChat mini programs and Android 5; forward secrecy is not a matter of course in 1.2.
+        # WeChat mini programs and Android 5. TLS 1.2 also has suites without forward secrecy.
         (ssl.TLSVersion.TLSv1_2, "ECDHE-"),
     ],
 )
@@ -43,19 +43,19 @@ def test_tls_1_3_and_1_2_are_served(target: Target, connect: Connect, version: s
     assert str(ws.sock.cipher()).startswith(f"('{suite}")
 
 
-def test_a_name_that_the_certificate_does_not_cover_is_refused_by_the_client(target: Target) -> None:
+def test_a_client_refuses_a_name_that_the_certificate_does_not_cover(target: Target) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         target.open_tls("unknown.example")
 
 
-@pytest.mark.usefixtures("stack")  # the certificate of another deployment may cover it
-def test_an_address_that_the_certificate_does_not_cover_is_refused_by_the_client(target: Target) -> None:
+@pytest.mark.usefixtures("stack")  # not with --url: the certificate of that deployment may cover the address
+def test_a_client_refuses_an_address_that_the_certificate_does_not_cover(target: Target) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
         target.open_tls(socket.gethostbyname(target.host))
 
 
-def test_a_client_that_does_not_trust_the_ca_refuses(target: Target) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
+def test_a_client_that_does_not_trust_the_ca_refuses_the_certificate(target: Target) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no CA yet
     trustme.CA().configure_trust(context)
     with pytest.raises(ssl.SSLCertVerificationError, match="unable to get"):
         context.wrap_socket(target.open_tcp(), server_hostname=target.host)

@@ -1,4 +1,4 @@
-"""The doctor finds nothing wrong with a healthy profile."""
+"""The doctor reports no problem and no warning for a healthy profile."""
 
 from client import Target
 from diagnosis import examine
@@ -7,7 +7,7 @@ from eventually import LIMIT
 from doctor.finding import Severity
 
 
-def test_a_healthy_profile_has_no_warning_and_no_problem(target: Target) -> None:
+def test_a_healthy_profile_has_only_good_findings(target: Target) -> None:
     findings = examine(target.url, timeout=LIMIT, ca=target.ca, idle=1)
-    found = {(finding.code, finding.saw) for finding in findings if finding.severity is not Severity.GOOD}
-    assert found == set()
+    bad = {(finding.code, finding.saw) for finding in findings if finding.severity is not Severity.GOOD}
+    assert bad == set()

@@ -1,4 +1,4 @@
-"""The first minute of somebody new: clone, start, trust the CA that it made, connect."""
+"""A new user's first steps: clone, start, trust the generated CA, connect."""
 
 from pathlib import Path
 

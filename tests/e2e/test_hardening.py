@@ -1,8 +1,8 @@
-"""What the engine says of the containers: who runs in them, what they may do, what is reachable from outside."""
+"""The containers as the engine reports them: user, capabilities, mounts, published ports."""
 
 from stack import INNER_PORT, Stack, read_in
 
-# The certificate service reads keys of any owner, and changes the owner of what it publishes to the one reader.
+# The certificate service reads keys of any owner, and gives the published files to the user of the TLS service.
 CERTS = "certs"
 CERTS_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE"]
 
@@ -20,7 +20,7 @@ def test_every_container_is_confined(stack: Stack) -> None:
         assert not host["Privileged"], container.name
 
 
-def test_a_process_in_there_finds_itself_confined(stack: Stack) -> None:
+def test_the_processes_of_every_container_are_confined(stack: Stack) -> None:
     for container in stack.containers():
         if container.status != "running":
             continue
@@ -38,7 +38,7 @@ def test_the_certificate_service_has_no_network(stack: Stack) -> None:
     assert list(stack.container(CERTS).attrs["NetworkSettings"]["Networks"]) == ["none"]
 
 
-def test_nothing_but_the_one_port_is_published(stack: Stack) -> None:
+def test_only_one_port_is_published(stack: Stack) -> None:
     published = {
         (container.labels["com.docker.compose.service"], port)
         for container in stack.containers()
@@ -48,7 +48,7 @@ def test_nothing_but_the_one_port_is_published(stack: Stack) -> None:
     assert published == {(stack.profile, f"{INNER_PORT[stack.profile]}/tcp")}
 
 
-def test_only_the_tls_service_gets_the_key_and_only_to_read(stack: Stack) -> None:
+def test_only_the_tls_service_mounts_the_key_and_only_read_only(stack: Stack) -> None:
     mounts = {
         (container.labels["com.docker.compose.service"], mount["RW"])
         for container in stack.containers()

@@ -1,11 +1,11 @@
-"""What an operator sees without a debugger: `status`, and the metrics."""
+"""The `status` command and the metrics, for operators."""
 
 import json
 import ssl
 from contextlib import closing
 
 import pytest
-from client import Target, ask
+from client import Target, http_request
 from eventually import eventually
 from fixtures import Connect
 from stack import Stack
@@ -16,7 +16,7 @@ print(urllib.request.urlopen("http://localhost:8283/metrics", timeout=5).read().
 """
 
 
-def test_status_tells_workers_and_connections(stack: Stack, target: Target, connect: Connect) -> None:
+def test_status_lists_workers_and_connections(stack: Stack, target: Target, connect: Connect) -> None:
     ws = connect(target, "?app=whoami")
     ws.send("who am I?")
     seen = json.loads(ws.recv())
@@ -27,20 +27,20 @@ def test_status_tells_workers_and_connections(stack: Stack, target: Target, conn
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_a_proxy_tells_how_busy_it_is_and_only_from_inside(stack: Stack, target: Target) -> None:
-    words = {"nginx": "Active connections: ", "apache": "BusyWorkers: "}
-    assert words[stack.profile] in stack.read_in(stack.profile, "status")
-    assert ask(target, path="/server-status").status == 404
-    assert ask(target, path="/", headers={"Host": "127.0.0.1:8080"}).status == 421
+def test_a_proxy_reports_its_status_only_inside_the_container(stack: Stack, target: Target) -> None:
+    fields = {"nginx": "Active connections: ", "apache": "BusyWorkers: "}
+    assert fields[stack.profile] in stack.read_in(stack.profile, "status")
+    assert http_request(target, path="/server-status").status == 404
+    assert http_request(target, path="/", headers={"Host": "127.0.0.1:8080"}).status == 421
 
 
 def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Connect) -> None:
     before = _metric(stack, "wss_connections_opened_total")
     connect(target)
-    eventually(lambda: _metric(stack, "wss_connections_opened_total") == before + 1, "one more connection is counted")
+    eventually(lambda: _metric(stack, "wss_connections_opened_total") == before + 1, "the connection is counted")
 
 
-def test_metrics_tell_when_the_certificate_expires(stack: Stack, target: Target) -> None:
+def test_metrics_include_the_expiry_of_the_certificate(stack: Stack, target: Target) -> None:
     with closing(target.open_tls()) as connection:
         certificate = connection.getpeercert()
     assert certificate

@@ -1,4 +1,4 @@
-"""Row 15 of the contract: a renewed certificate; tests/faults has ten renewals under load, and bad ones."""
+"""Row 15 of the contract: certificate renewal. Renewals under load and invalid renewals are in tests/faults."""
 
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +13,7 @@ from stack import COVERED_BUT_FOREIGN, DOMAIN
 
 
 @pytest.mark.usefixtures("stack")
-def test_new_clients_get_the_renewed_certificate_and_open_websockets_stay(
+def test_new_clients_get_the_renewed_certificate_and_open_websockets_stay_open(
     target: Target, connect: Connect, ca: trustme.CA, certs: Path, tmp_path: Path
 ) -> None:
     before = serial(target)

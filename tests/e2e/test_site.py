@@ -1,7 +1,7 @@
-"""Row 17 of the contract: one port for the page and the websocket."""
+"""Row 17 of the contract: one port serves the page and the websocket."""
 
 import pytest
-from client import Target, ask
+from client import Target, http_request
 from fixtures import Connect
 from stack import REPOSITORY
 
@@ -10,10 +10,10 @@ pytestmark = pytest.mark.usefixtures("stack")
 
 def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connect) -> None:
     ws = connect(target)
-    answer = ask(target, path="/")
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.text == (REPOSITORY / "site" / "index.html").read_text()
+    response = http_request(target, path="/")
+    assert response.status == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.text == (REPOSITORY / "site" / "index.html").read_text()
     ws.send("tom")
     assert ws.recv() == "ok"
 
@@ -33,20 +33,20 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
         "/wss/",
     ],
 )
-def test_what_is_not_of_the_site_is_not_served(target: Target, path: str) -> None:
-    assert ask(target, path=path).status in (400, 403, 404)
+def test_only_files_of_the_site_are_served(target: Target, path: str) -> None:
+    assert http_request(target, path=path).status in (400, 403, 404)
 
 
-def test_another_method_on_the_websocket_is_not_allowed(target: Target) -> None:
-    answer = ask(target, method="POST", headers={"Content-Length": "0"})
-    assert answer.status == 405
-    assert answer.headers["allow"] == "GET"
+def test_the_websocket_path_allows_only_get(target: Target) -> None:
+    response = http_request(target, method="POST", headers={"Content-Length": "0"})
+    assert response.status == 405
+    assert response.headers["allow"] == "GET"
 
 
-def test_the_page_is_confined(target: Target) -> None:
-    headers = ask(target, path="/").headers
+def test_the_page_has_security_headers(target: Target) -> None:
+    headers = http_request(target, path="/").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
-    # The rest is in the page itself (tests/unit/test_page.py).
+    # The rest of the policy is in the page itself (tests/unit/test_page.py).
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "strict-transport-security" not in headers

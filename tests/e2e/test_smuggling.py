@@ -1,4 +1,4 @@
-"""Nobody gets in where they don't belong: requests that mean one thing to a proxy and another to what is behind it."""
+"""Request smuggling: requests that a proxy and the backend could interpret differently are refused."""
 
 import pytest
 from client import UPGRADE, Target, exchange
@@ -15,9 +15,9 @@ UPGRADE_LINES = [f"{name}: {value}" for name, value in UPGRADE.items()]
         pytest.param([*UPGRADE_LINES, "Content-Length: 0", "Content-Length: 5"], {400}, id="two lengths"),
         pytest.param([*UPGRADE_LINES, "Content-Length: 5", "Transfer-Encoding: chunked"], {400}, id="both"),
         pytest.param([*UPGRADE_LINES, "Transfer-Encoding: xchunked"], {400, 501}, id="an unknown coding"),
-        pytest.param([*UPGRADE_LINES, "Content-Length: +5"], {400}, id="a length that is none"),
+        pytest.param([*UPGRADE_LINES, "Content-Length: +5"], {400}, id="a length with a sign"),
         pytest.param([*UPGRADE_LINES, "Content-Length : 5"], {400}, id="a space before the colon"),
-        # RFC 9112 section 5.2: refused, or made one line; never two headers.
+        # RFC 9112 section 5.2: refused, or unfolded to one line; never two headers.
         pytest.param([*UPGRADE_LINES, "X: 1", " Content-Length: 5"], {400, 101}, id="a folded line"),
         pytest.param([*UPGRADE_LINES, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="], {400}, id="two keys"),
         pytest.param([*UPGRADE_LINES, "Sec-WebSocket-Version: 8"], {400, 426}, id="two versions"),
@@ -26,7 +26,7 @@ UPGRADE_LINES = [f"{name}: {value}" for name, value in UPGRADE.items()]
         pytest.param([*UPGRADE_LINES, f"X: {'x' * 20000}"], {400, 431}, id="a header of 20 KB"),
     ],
 )
-def test_a_request_of_two_minds_is_refused(target: Target, lines: list[str], statuses: set[int]) -> None:
+def test_an_ambiguous_request_is_refused(target: Target, lines: list[str], statuses: set[int]) -> None:
     with target.open_tls() as connection:
         request = [f"GET {target.path} HTTP/1.1", f"Host: {target.authority}", *lines]
         assert exchange(connection, request).status in statuses
@@ -45,7 +45,7 @@ def test_a_request_of_two_minds_is_refused(target: Target, lines: list[str], sta
         pytest.param("GET /%77ss HTTP/1.1", {404}, id="an escaped path"),
     ],
 )
-def test_a_strange_request_line_is_refused(target: Target, request_line: str, statuses: set[int]) -> None:
+def test_an_unusual_request_line_is_refused(target: Target, request_line: str, statuses: set[int]) -> None:
     with target.open_tls() as connection:
         request = [request_line.format(path=target.path), f"Host: {target.authority}", *UPGRADE_LINES]
         assert exchange(connection, request).status in statuses

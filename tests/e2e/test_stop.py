@@ -1,4 +1,4 @@
-"""Row 14 of the contract, and readiness: how the stack starts and stops, as the engine and the clients see it."""
+"""Row 14 of the contract, and readiness: start and stop of the stack, as the engine and clients see them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +12,7 @@ from stack import Stack
 CLIENTS = 5
 
 
-def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
+def test_after_up_every_container_is_healthy(stack: Stack) -> None:
     for container in stack.containers():
         state = container.attrs["State"]
         if "Health" in state:
@@ -22,7 +22,9 @@ def test_up_returns_when_everything_is_healthy(stack: Stack) -> None:
 
 
 @pytest.mark.stops_the_stack
-def test_a_stop_closes_every_client_with_1001_and_ends_with_0(stack: Stack, target: Target, connect: Connect) -> None:
+def test_stop_closes_every_client_with_1001_and_containers_exit_with_0(
+    stack: Stack, target: Target, connect: Connect
+) -> None:
     running = [container for container in stack.containers() if container.status == "running"]
     clients = [connect(target) for _ in range(CLIENTS)]
     with Exits(stack) as exits, ThreadPoolExecutor(CLIENTS) as pool:

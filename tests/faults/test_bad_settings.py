@@ -1,4 +1,4 @@
-"""A setting that cannot be served with stops the stack before anything starts, with one line that says why."""
+"""An invalid setting stops the stack before any server starts, with one line that names the cause."""
 
 import socket
 from dataclasses import replace
@@ -8,7 +8,7 @@ from fixtures import NewStack
 
 
 @pytest.mark.parametrize(
-    ("settings", "complaint"),
+    ("settings", "error"),
     [
         ({"APP": "apps.nope:handler"}, "error: APP='apps.nope:handler': there is no module 'apps.nope'"),
         ({"WORKERS": "many"}, "error: WORKERS='many': not a number of processes"),
@@ -18,19 +18,17 @@ from fixtures import NewStack
     ids=["APP", "WORKERS", "ORIGINS", "DOMAIN"],
 )
 @pytest.mark.profiles("apache")
-def test_a_bad_setting_stops_the_start(
-    profile: str, new_stack: NewStack, settings: dict[str, str], complaint: str
-) -> None:
+def test_a_bad_setting_stops_the_start(profile: str, new_stack: NewStack, settings: dict[str, str], error: str) -> None:
     stack = new_stack(profile, **settings)
     outcome = stack.start()
     assert outcome.code != 0
     (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
-    assert complaint in line
+    assert error in line
     assert all(container.status != "running" for container in stack.containers())
 
 
 @pytest.mark.profiles("nginx")
-def test_a_certs_dir_that_is_not_there_is_named(profile: str, new_stack: NewStack) -> None:
+def test_a_missing_certs_dir_is_named(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, CERTS_DIR="/no/such/directory")
     outcome = stack.start()
     assert outcome.code != 0
@@ -38,7 +36,7 @@ def test_a_certs_dir_that_is_not_there_is_named(profile: str, new_stack: NewStac
 
 
 @pytest.mark.profiles("nginx")
-def test_two_profiles_at_once_exclude_each_other(profile: str, new_stack: NewStack) -> None:
+def test_two_profiles_cannot_use_the_same_port(profile: str, new_stack: NewStack) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Clones with a user's handler, and untouched clones in the profiles that tests/e2e does not cover."""
+"""Clones with a user's handler, and unchanged clones in the profiles that tests/e2e does not cover."""
 
 import re
 from pathlib import Path
@@ -23,10 +23,10 @@ def test_an_untouched_clone_serves_with_a_certificate_of_its_own(
 
 
 @pytest.mark.profiles("nginx")
-def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
+def test_a_users_handler_in_the_image_works_as_in_the_readme(
     profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
 ) -> None:
-    # The very lines of the README.
+    # The code is taken from the README.
     (code,) = re.findall(r"```python\n(# backend/apps/shout.py\n.*?)```", (clone / "README.md").read_text(), re.DOTALL)
     (clone / "backend" / "apps" / "shout.py").write_text(code)
     stack = new_stack(profile, directory=clone, CERTS_DIR=str(certs), APP="apps.shout:handler")
@@ -35,7 +35,7 @@ def test_a_handler_of_ones_own_is_put_in_as_the_readme_says(
 
 
 @pytest.mark.profiles("nginx")
-def test_a_mounted_handler_is_taken_anew_as_the_readme_says(
+def test_a_mounted_handler_is_reloaded_on_sighup_as_in_the_readme(
     profile: str, new_stack: NewStack, clone: Path, certs: Path, ca_file: Path, connect: Connect
 ) -> None:
     readme = (clone / "README.md").read_text()
@@ -49,9 +49,9 @@ def test_a_mounted_handler_is_taken_anew_as_the_readme_says(
     stack = new_stack(profile, directory=clone, files=files, CERTS_DIR=str(certs), APP="handlers.shout:handler")
     stack.up()
     assert reply_to_tom(connect, stack, ca_file) == "TOM"
-    # As editors do: another file in its place.
+    # Editors replace the file in this way.
     changed = handler.with_suffix(".new")
     changed.write_text(code.replace("upper", "title"))
     changed.rename(handler)
     assert stack.compose("kill", "--signal=HUP", "backend").code == 0
-    eventually(lambda: reply_to_tom(connect, stack, ca_file) == "Tom", "the new worker answers")
+    eventually(lambda: reply_to_tom(connect, stack, ca_file) == "Tom", "a new worker uses the changed handler")

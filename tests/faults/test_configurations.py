@@ -1,4 +1,4 @@
-"""Every combination of options gives a configuration that nginx and httpd accept."""
+"""Every combination of options results in a configuration that nginx and httpd accept."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import trustme
 from fixtures import NewStack
 from pairs import revocation_list, write_pair
 
-# Reads a combination from each line: TLS_POLICY, HSTS, PROXY_PROTOCOL, HTTPS_PORT, and the directory with the pair.
+# Each input line is one combination: TLS_POLICY, HSTS, PROXY_PROTOCOL, HTTPS_PORT, and the directory of the pair.
 CHECK = {
     "nginx": "render >/run/nginx.conf && nginx -t -q -c /run/nginx.conf -e stderr",
     "apache": '. settings && echo "Define PAIR $pair" >/run/pair.conf && apache2 "${options[@]}" -t',
@@ -62,5 +62,5 @@ def test_every_combination_of_options_is_accepted(
         return output.decode().splitlines()
 
     assert run(COMBINATIONS) == ["accepted"] * len(COMBINATIONS)
-    # The check can fail: without a pair.
+    # The check is able to fail: here the pair is missing.
     assert run(["intermediate 0 off 443 nowhere"]) != ["accepted"]

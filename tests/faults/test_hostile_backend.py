@@ -1,4 +1,4 @@
-"""A backend that answers an upgrade with something else than 101 gets no tunnel to its clients."""
+"""A proxy opens no tunnel to a backend that answers an upgrade with a status other than 101."""
 
 import http.client
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ while True:
 
 @contextmanager
 def hostile_backend(stack: Stack) -> Iterator[Container]:
-    """Put a server of evil intent in the place of ours; its log tells what it got."""
+    """Replace the backend by a hostile server, which logs all data that it receives."""
     outcome = stack.compose("stop", "--timeout=2", "backend")
     assert outcome.code == 0, outcome.output
     container = stack.engine.containers.create(stack.image("backend"), ["python", "-u", "-c", HOSTILE], **stack.beside)
@@ -49,23 +49,23 @@ def hostile_backend(stack: Stack) -> Iterator[Container]:
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_an_answer_that_is_no_101_opens_no_tunnel(profile: str, new_stack: NewStack, ca_file: Path) -> None:
+def test_a_response_other_than_101_opens_no_tunnel(profile: str, new_stack: NewStack, ca_file: Path) -> None:
     stack = new_stack(profile)
     stack.up()
     target = target_of(stack, ca_file)
     host = f"Host: {target.authority}"
     with hostile_backend(stack) as hostile:
 
-        def is_asked() -> bool:
+        def is_reached() -> bool:
             with target.open_tls() as connection:
                 return exchange(connection, [f"GET {target.path} HTTP/1.1", host, *UPGRADE_LINES]).text == "hello"
 
-        eventually(is_asked, "the hostile backend is reached")
+        eventually(is_reached, "a request reaches the hostile backend")
         with target.open_tls() as connection:
             first = [f"GET {target.path} HTTP/1.1", host, *UPGRADE_LINES, "", "GET /smuggled HTTP/1.1", host]
             assert exchange(connection, first).status == 200
-            with suppress(OSError, http.client.HTTPException):  # it may hang up, or answer as the site does
+            with suppress(OSError, http.client.HTTPException):  # the proxy may close, or answer 404 itself
                 assert exchange(connection, ["GET /smuggled HTTP/1.1", host]).status == 404
-        said = hostile.logs().decode()
-    assert "head" in said
-    assert "smuggled" not in said
+        received = hostile.logs().decode()
+    assert "head" in received
+    assert "smuggled" not in received

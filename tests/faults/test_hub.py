@@ -1,4 +1,4 @@
-"""Rooms across workers and replicas: every message reaches exactly the members, whatever happens meanwhile."""
+"""Rooms across workers and replicas: every message reaches the members only, even if replicas or the hub fail."""
 
 import json
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client import ask, target_of
+from client import http_request, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import NewStack
+from room_traffic import RoomClient, RoomTraffic, Tally
 from stack import PROBE, Stack, read_in
-from talkers import Talk, Talker, Tally
 
 ROOMS = [f"room {number}" for number in range(6)]
 ROUNDS = 5
@@ -25,10 +25,10 @@ def _events(stack: Stack, event: str) -> list[dict[str, Any]]:
 
 
 def _subscriptions(stack: Stack) -> dict[str, int]:
-    """Return how many workers are subscribed to each room, as Valkey says."""
-    ask_valkey = 'export REDISCLI_AUTH=$(cat "$HUB_PASSWORD_FILE"); valkey-cli "$@"'
-    rooms = stack.run_in("hub", "sh", "-c", ask_valkey, "-", "pubsub", "channels", "room:*").split()
-    counted = stack.run_in("hub", "sh", "-c", ask_valkey, "-", "pubsub", "numsub", *rooms).split()
+    """Return the number of workers that are subscribed to each room, from Valkey."""
+    valkey_cli = 'export REDISCLI_AUTH=$(cat "$HUB_PASSWORD_FILE"); valkey-cli "$@"'
+    rooms = stack.run_in("hub", "sh", "-c", valkey_cli, "-", "pubsub", "channels", "room:*").split()
+    counted = stack.run_in("hub", "sh", "-c", valkey_cli, "-", "pubsub", "numsub", *rooms).split()
     return {room: int(number) for room, number in zip(counted[::2], counted[1::2], strict=True)}
 
 
@@ -42,15 +42,15 @@ def _clients_on(replica: Container) -> int:
     return int(float(clients))
 
 
-def _is_whole(tally: Tally) -> bool:
+def _is_complete(tally: Tally) -> bool:
     print(tally)
-    assert (tally.doubled, tally.out_of_order, tally.lost_when) == (0, 0, ())
-    return tally.received == tally.expected > tally.said > 0
+    assert (tally.duplicates, tally.out_of_order, tally.lost_at) == (0, 0, ())
+    return tally.received == tally.expected > tally.sent > 0
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_messages_reach_exactly_the_members(profile: str, new_stack: NewStack, ca_file: Path) -> None:
-    stack = new_stack(profile, files=PROBE, APP="apps.puppet:handler", WORKERS="2", HUB="valkey://hub")
+def test_messages_reach_all_members_and_no_other_client(profile: str, new_stack: NewStack, ca_file: Path) -> None:
+    stack = new_stack(profile, files=PROBE, APP="apps.rooms_rpc:handler", WORKERS="2", HUB="valkey://hub")
     stack.up("--scale=backend=3")
     target = target_of(stack, ca_file)
 
@@ -58,67 +58,67 @@ def test_messages_reach_exactly_the_members(profile: str, new_stack: NewStack, c
         outcome = stack.start("--wait", "--no-recreate", f"--scale=backend={replicas}")
         assert outcome.code == 0, outcome.output
 
-    with Talk(target, ROOMS, each=10) as talk:
-        assert _is_whole(talk.during(lambda: None, ROUNDS))
+    with RoomTraffic(target, ROOMS, each=10) as traffic:
+        assert _is_complete(traffic.during(lambda: None, ROUNDS))
 
-        # One more replica, and clients on it.
+        # Another replica starts and gets clients.
         three = stack.containers("backend")
-        assert _is_whole(talk.during(lambda: scale(4), ROUNDS))
+        assert _is_complete(traffic.during(lambda: scale(4), ROUNDS))
         (fourth,) = (replica for replica in stack.containers("backend") if replica not in three)
-        while not _clients_on(fourth):  # nginx chooses by chance
-            talk.enter(ROOMS, each=1)
-            assert len(talk.open) < 120
-        assert _is_whole(talk.during(lambda: None, ROUNDS))
+        while not _clients_on(fourth):  # nginx selects at random
+            traffic.add_clients(ROOMS, each=1)
+            assert len(traffic.open) < 120
+        assert _is_complete(traffic.during(lambda: None, ROUNDS))
 
-        # One less, without a word. Nobody else loses anything, and its clients count no more.
-        before = len(talk.open)
-        assert _is_whole(talk.during(fourth.kill, ROUNDS))
-        # A worker may outlive its parent by a moment, and say 1001.
-        assert {talker.code for talker in talk.talkers} <= {None, 1001, 1006}
-        assert 0 < len(talk.open) < before
-        one = talk.open[0]
-        eventually(lambda: one.call("count") == len(talk.open), "the dead one's clients leave the counts")
-        assert one.call("count", one.room) == sum(talker.room == one.room for talker in talk.open)
+        # A replica is killed. Clients of other replicas lose no message, and its clients are no longer counted.
+        before = len(traffic.open)
+        assert _is_complete(traffic.during(fourth.kill, ROUNDS))
+        # A worker may outlive its parent by a moment, and close with 1001.
+        assert {client.close_code for client in traffic.clients} <= {None, 1001, 1006}
+        assert 0 < len(traffic.open) < before
+        one = traffic.open[0]
+        eventually(lambda: one.call("count") == len(traffic.open), "clients of the killed replica are not counted")
+        assert one.call("count", one.room) == sum(client.room == one.room for client in traffic.open)
 
-        # The hub is gone, and comes back. What is lost was said in the meantime, as the logs tell it.
+        # The hub restarts. The lost messages are those that were sent during the outage, according to the logs.
         def restart() -> None:
             stack.container("hub").restart(timeout=1)
             eventually(lambda: len(_events(stack, "connected")) == 2 * 4 + 6, "all workers are connected again")
 
-        tally = talk.during(restart, ROUNDS)
+        tally = traffic.during(restart, ROUNDS)
         print(tally)
-        assert (tally.doubled, tally.out_of_order) == (0, 0)
+        assert (tally.duplicates, tally.out_of_order) == (0, 0)
         began = min(_time(event) for event in _events(stack, "the hub is away"))
         ended = max(_time(event) for event in _events(stack, "connected"))
-        assert all(began - 1 < when < ended for when in tally.lost_when), (began, tally.lost_when, ended)
-        assert tally.received + len(tally.lost_when) == tally.expected
-        # The same number is told to whoever sent, and in the log.
-        refused = sum(said is False for talker in talk.open for said in talker.returned["send"])
-        assert refused == sum(event["lost"] for event in _events(stack, "connected")) > 0
+        assert all(began - 1 < time < ended for time in tally.lost_at), (began, tally.lost_at, ended)
+        assert tally.received + len(tally.lost_at) == tally.expected
+        # The results that senders got and the log have the same number of lost messages.
+        failed = sum(result is False for client in traffic.open for result in client.results["send"])
+        assert failed == sum(event["lost"] for event in _events(stack, "connected")) > 0
 
-        assert _is_whole(talk.during(lambda: None, ROUNDS))
+        assert _is_complete(traffic.during(lambda: None, ROUNDS))
 
 
-def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
+def test_without_the_hub_local_clients_reach_each_other_and_health_is_degraded(
     profile: str, new_stack: NewStack, ca_file: Path
 ) -> None:
-    stack = new_stack(profile, files=PROBE, APP="apps.puppet:handler", HUB="valkey://hub")
+    stack = new_stack(profile, files=PROBE, APP="apps.rooms_rpc:handler", HUB="valkey://hub")
     stack.up()
     target = target_of(stack, ca_file)
-    with Talk(target, ["tea"], each=2) as talk:
-        one, two = talk.talkers
+    with RoomTraffic(target, ["tea"], each=2) as traffic:
+        one, two = traffic.clients
         one.call("bind", "ann")
         assert two.call("is_online", "ann") is True
-        # One subscription for a room and worker, and none for an empty room.
+        # A worker subscribes once to each room that has members, and not to empty rooms.
         assert _subscriptions(stack) == {"room:tea": 1}
         two.call("join", "coffee")
         assert _subscriptions(stack) == {"room:tea": 1, "room:coffee": 1}
         two.call("leave", "coffee")
-        eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, "nobody listens to an empty room")
+        eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, "the subscription to the empty room ends")
         stack.container("hub").stop(timeout=1)
-        eventually(lambda: "hub is away" in stack.read_in(stack.server, "healthy"), "it is said")
+        eventually(lambda: "hub is away" in stack.read_in(stack.server, "healthy"), "the health check reports it")
         assert two.call("send", "tea", "two 0") is False
-        eventually(lambda: one.heard.get("two") == [0], "one hears two")
+        eventually(lambda: one.received.get("two") == [0], "client one receives the message")
         assert one.call("count", "tea") == 2
         assert two.call("is_online", "ann") is True
         assert "degraded" in stack.read_in(stack.server, "status")
@@ -126,11 +126,11 @@ def test_without_the_hub_local_clients_reach_each_other_and_the_health_says_so(
         assert "wss_hub_up 0.0" in metrics
         assert "wss_hub_messages_lost_total 1.0" in metrics
         assert len(_events(stack, "the hub is away")) == 1
-        new = Talker(target, "new", "tea")
-        talk.talkers.append(new)
+        new = RoomClient(target, "new", "tea")
+        traffic.clients.append(new)
         assert new.call("count", "tea") == 3
         stack.container("hub").start()
-        eventually(lambda: new.call("send", "tea", "new 0"), "it is connected again")
+        eventually(lambda: new.call("send", "tea", "new 0"), "the hub is connected again")
     assert stack.container(stack.server).attrs["State"]["Health"]["Status"] == "healthy"
 
 
@@ -149,12 +149,12 @@ def test_rooms_of_several_replicas_need_a_hub(profile: str, new_stack: NewStack,
     outcome = stack.start("--wait", "--no-recreate", "--scale=backend=2")
     assert outcome.code != 0
     assert "error: 2 replicas: the handler uses wss.rooms" in stack.logs("backend")
-    # The first one goes on.
-    assert ask(target_of(stack, ca_file), "/wss").status == 426
+    # The first replica still serves.
+    assert http_request(target_of(stack, ca_file), "/wss").status == 426
 
 
 @pytest.mark.profiles("nginx")
-def test_the_hub_lets_nobody_in_without_its_password(profile: str, new_stack: NewStack) -> None:
+def test_the_hub_requires_its_password(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, APP="apps.rooms:handler", HUB="valkey://:wrong@hub")
     outcome = stack.start("--wait")
     assert outcome.code != 0

@@ -1,4 +1,4 @@
-"""Row 12 of the contract: who is silent stays, and who is dead goes. With the settings as they are shipped."""
+"""Row 12 of the contract, with default settings: an idle client stays connected, a dead one is closed."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,8 @@ import websocket
 from client import target_of
 from eventually import LIMIT
 from fixtures import Connect, NewStack
-from promise import slowness
 from stack import PROFILES
+from time_limit import slowness
 from websocket import ABNF
 
 PROXY_TIMEOUT = 30.0  # seconds, of nginx.conf and httpd.conf
@@ -17,8 +17,8 @@ PING_INTERVAL = 20.0
 DEAD_AFTER = 40.0  # PING_INTERVAL and PING_TIMEOUT
 
 
-# All profiles at once, because it takes its time.
-def test_a_silent_client_outlives_every_timeout_and_a_dead_one_does_not(
+# All profiles in one test, because it takes 40 s.
+def test_an_idle_client_outlives_every_timeout_and_a_dead_one_is_closed(
     new_stack: NewStack, ca_file: Path, connect: Connect
 ) -> None:
     stacks = [new_stack(profile) for profile in PROFILES]
@@ -26,19 +26,19 @@ def test_a_silent_client_outlives_every_timeout_and_a_dead_one_does_not(
         stack.up()
     targets = [target_of(stack, ca_file) for stack in stacks]
     with ThreadPoolExecutor() as pool:
-        silent = [pool.submit(_silent_seconds, connect(target)) for target in targets]
+        idle = [pool.submit(_idle_seconds, connect(target)) for target in targets]
         dead = [pool.submit(_dead_seconds, connect(target)) for target in targets]
-    assert [each.result() > PROXY_TIMEOUT for each in silent] == [True] * len(PROFILES)
-    latest = (DEAD_AFTER + 3) * slowness()  # a moment for the engine and this machine to do it
+    assert [each.result() > PROXY_TIMEOUT for each in idle] == [True] * len(PROFILES)
+    latest = (DEAD_AFTER + 3) * slowness()  # 3 s for the engine and this machine
     assert [PING_INTERVAL < each.result() < latest for each in dead] == [True] * len(PROFILES)
 
 
-def _silent_seconds(ws: websocket.WebSocket) -> float:
-    """Answer pings and send nothing else for longer than a proxy waits, then see that it is still open."""
+def _idle_seconds(ws: websocket.WebSocket) -> float:
+    """Only answer pings, for longer than the proxy's timeout; check that the websocket is open; return the seconds."""
     started = time.monotonic()
     ws.settimeout(LIMIT)
     while time.monotonic() - started <= PROXY_TIMEOUT:
-        opcode, _ = ws.recv_data_frame(control_frame=True)  # answers it, too
+        opcode, _ = ws.recv_data_frame(control_frame=True)  # answers the ping
         assert opcode == ABNF.OPCODE_PING
     ws.send("tom")
     assert ws.recv() == "ok"
@@ -46,7 +46,7 @@ def _silent_seconds(ws: websocket.WebSocket) -> float:
 
 
 def _dead_seconds(ws: websocket.WebSocket) -> float:
-    """Answer nothing; return how long the server took that for life."""
+    """Answer no pings; return the seconds until the server closes."""
     started = time.monotonic()
     assert ws.sock
     ws.sock.settimeout(DEAD_AFTER + LIMIT)

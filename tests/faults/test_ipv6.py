@@ -1,4 +1,4 @@
-"""Clients that come by IPv6, where the host has it."""
+"""Clients that connect over IPv6, if the host supports it."""
 
 import socket
 from pathlib import Path
@@ -13,7 +13,7 @@ PORT_SETTING = {"nginx": "HTTPS_PORT", "apache": "HTTPS_PORT", "direct": "DIRECT
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this host has no IPv6")
-def test_a_client_comes_by_ipv6(
+def test_a_client_connects_over_ipv6(
     profile: str, new_stack: NewStack, ca: trustme.CA, ca_file: Path, tmp_path: Path, connect: Connect
 ) -> None:
     write_pair(ca.issue_cert("localhost", "::1"), tmp_path)

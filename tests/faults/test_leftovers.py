@@ -1,4 +1,4 @@
-"""A run that is ended, in whatever way, leaves nothing on the machine but what the next run uses again."""
+"""A run of the suite removes what it created, even if it was interrupted or killed; only reusable images remain."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ def run_name() -> str:
 
 @pytest.fixture
 def running(run_name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of the suite with a stack of its own, in a session of its own."""
+    """Another run of the suite, in a new session, which starts a stack."""
     command = [sys.executable, "-m", "pytest", "--numprocesses=2", "tests/e2e/test_connect.py", "-k", "nginx"]
     environment = {**os.environ, "E2E_RUN": run_name}
     for name in [name for name in environment if name.startswith("PYTEST_")]:
@@ -36,18 +36,18 @@ def running(run_name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_nothing_behind(
+def test_an_interrupted_run_leaves_nothing_behind(
     engine: docker.DockerClient, run_name: str, running: subprocess.Popen[bytes], number: signal.Signals
 ) -> None:
     prefix = f"wss-e2e-{run_name}"
-    eventually(lambda: engine.containers.list(all=True, filters={"name": prefix}), "it starts a stack")
+    eventually(lambda: engine.containers.list(all=True, filters={"name": prefix}), "the run starts a stack")
     running.send_signal(number)
     running.wait(LIMIT)
-    eventually(lambda: not _left(engine, prefix), "nothing of it is left")
+    eventually(lambda: not _leftovers(engine, prefix), "everything of the run is removed")
 
 
-def _left(engine: docker.DockerClient, prefix: str) -> list[str]:
-    """Return the names of what the run has made."""
+def _leftovers(engine: docker.DockerClient, prefix: str) -> list[str]:
+    """Return the ids of the Docker objects that the run has created."""
     named: dict[str, Any] = {"name": prefix}
     images = [
         str(image.id)

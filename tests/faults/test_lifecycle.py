@@ -1,16 +1,16 @@
-"""Row 14 of the contract: how clients are closed by all that an operator does, and how the containers end."""
+"""Row 14 of the contract: close codes and exit codes for every operator command."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from client import Target, target_of
-from closing import GOING_AWAY, SERVICE_RESTART, close_code, server_and_process, talk_until_closed
+from closing import GOING_AWAY, SERVICE_RESTART, close_code, send_until_closed, server_and_process
 from docker.models.containers import Container
 from eventually import eventually
 from exits import Exits
 from fixtures import Connect, NewStack
-from load import Steady
+from load import ConnectionLoad
 from stack import LONG_PING_TIMEOUT, PROBE, Outcome, Stack
 
 CLIENTS = 5
@@ -24,7 +24,7 @@ def shared(profile: str, new_shared_stack: NewStack) -> Stack:
 
 @pytest.fixture
 def stack(shared: Stack) -> Stack:
-    """All of it up, whatever the test before did to it; two backends behind a proxy."""
+    """The running stack, also if the previous test stopped it; two backends behind a proxy."""
     shared.up(*([] if shared.profile == "direct" else ["--scale=backend=2"]))
     return shared
 
@@ -35,7 +35,7 @@ def target(stack: Stack, ca_file: Path) -> Target:
 
 
 @pytest.mark.parametrize("command", ["restart", "up --no-build --wait --force-recreate", "down"])
-def test_every_client_is_closed_with_1001_and_every_container_ends_with_0(
+def test_every_client_is_closed_with_1001_and_every_server_exits_with_0(
     stack: Stack, target: Target, connect: Connect, command: str
 ) -> None:
     servers = _servers(stack)
@@ -48,13 +48,13 @@ def test_every_client_is_closed_with_1001_and_every_container_ends_with_0(
         assert exits.failed(servers) == {}
 
 
-def test_a_stop_under_load_closes_every_client_with_1001_and_ends_with_0(
+def test_stop_under_load_closes_every_client_with_1001_and_containers_exit_with_0(
     stack: Stack, target: Target, connect: Connect
 ) -> None:
     running = [container for container in stack.containers() if container.status == "running"]
     clients = [connect(target, "?app=echo") for _ in range(MANY)]
-    with Exits(stack) as exits, Steady(target), ThreadPoolExecutor(MANY) as pool:  # new clients come, too
-        codes = [pool.submit(talk_until_closed, client) for client in clients]
+    with Exits(stack) as exits, ConnectionLoad(target), ThreadPoolExecutor(MANY) as pool:  # while new clients connect
+        codes = [pool.submit(send_until_closed, client) for client in clients]
         outcome = stack.compose("stop")
         assert outcome.code == 0, outcome.output
         assert [code.result() for code in codes] == [GOING_AWAY] * MANY
@@ -62,11 +62,11 @@ def test_a_stop_under_load_closes_every_client_with_1001_and_ends_with_0(
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_a_proxy_that_stops_alone_closes_its_clients_with_1012_and_ends_in_time(
+def test_a_stop_of_only_the_proxy_closes_its_clients_with_1012_and_it_exits_with_0(
     stack: Stack, target: Target, connect: Connect
 ) -> None:
     proxy = stack.container()
-    connect(target)  # never reads
+    connect(target)  # a client that never reads
     clients = [connect(target) for _ in range(MANY)]
     with Exits(stack) as exits, ThreadPoolExecutor(MANY) as pool:
         codes = [pool.submit(close_code, client) for client in clients]
@@ -84,9 +84,9 @@ def test_new_workers_take_over_without_a_failed_connect(stack: Stack, target: Ta
     server.kill("SIGHUP")
 
     def new_worker_serves() -> bool:
-        # Every connect must succeed, on either replica.
-        answers, process = server_and_process(connect(target, "?app=whoami"))
-        return answers == host and process != first
+        # Every connect must succeed, on both replicas.
+        new_host, process = server_and_process(connect(target, "?app=whoami"))
+        return new_host == host and process != first
 
     eventually(new_worker_serves, "a new worker serves")
     assert close_code(old) == SERVICE_RESTART
@@ -100,10 +100,10 @@ def _servers(stack: Stack) -> list[Container]:
     return [each for each in stack.containers() if each.labels["com.docker.compose.service"] in services]
 
 
-def test_the_health_check_fails_if_nobody_serves(stack: Stack) -> None:
+def test_the_health_check_fails_if_no_worker_serves(stack: Stack) -> None:
     container = stack.container()
     check = ["timeout", "5", *container.attrs["Config"]["Healthcheck"]["Test"][1:]]
     assert container.exec_run(check).exit_code == 0
-    # All but the first process, which only supervises: in the proxies and in the backend alike.
+    # Stops all processes but PID 1, which is the supervisor in the proxies and in the backend.
     container.exec_run(["bash", "-c", "kill -STOP -1"])
     assert container.exec_run(check).exit_code != 0

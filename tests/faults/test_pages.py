@@ -1,10 +1,10 @@
-"""The pages in a real Chromium: through a restart, with an unknown CA, and the chat of two people."""
+"""The pages in Chromium: reconnect after a restart, an unknown CA, and a chat of two users."""
 
 import re
 from pathlib import Path
 
 import pytest
-from browser import NAME, chromium, complaints_of, url_of, visit
+from browser import NAME, chromium, console_errors, url_of, visit
 from fixtures import NewStack
 from playwright.sync_api import Error, Playwright, expect
 from stack import Stack
@@ -17,7 +17,7 @@ def shared(profile: str, new_shared_stack: NewStack) -> Stack:
     return stack
 
 
-def test_the_browser_warns_of_a_ca_that_it_does_not_know(playwright: Playwright, clients: str, shared: Stack) -> None:
+def test_the_browser_warns_of_an_unknown_ca(playwright: Playwright, clients: str, shared: Stack) -> None:
     assert clients
     with chromium(playwright, shared, None) as browser:
         page = browser.new_page()
@@ -26,7 +26,7 @@ def test_the_browser_warns_of_a_ca_that_it_does_not_know(playwright: Playwright,
         expect(page.locator("body")).to_contain_text("ERR_CERT_AUTHORITY_INVALID")
 
 
-def test_the_page_is_connected_again_after_a_restart(
+def test_the_page_reconnects_after_a_restart(
     playwright: Playwright, clients: str, shared: Stack, ca_file: Path
 ) -> None:
     assert clients
@@ -43,15 +43,13 @@ def test_the_page_is_connected_again_after_a_restart(
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_two_people_chat(
-    playwright: Playwright, clients: str, new_stack: NewStack, profile: str, ca_file: Path
-) -> None:
+def test_two_users_chat(playwright: Playwright, clients: str, new_stack: NewStack, profile: str, ca_file: Path) -> None:
     assert clients
     stack = new_stack(profile, DOMAIN=NAME, APP="apps.chat:handler")
     stack.up()
     with chromium(playwright, stack, ca_file) as browser:
         ann, bob = (browser.new_context(viewport={"width": 320, "height": 640}).new_page() for _ in range(2))
-        complaints = complaints_of(ann)
+        errors = console_errors(ann)
         for page, name in ((ann, "Ann"), (bob, "Bob")):
             visit(page, f"{url_of(stack)}chat.html")
             page.fill("#name", name)
@@ -60,7 +58,7 @@ def test_two_people_chat(
             expect(page.locator("#state")).to_have_attribute("data-state", "open")
         for page in (ann, bob):
             expect(page.locator("#names li")).to_have_text(["Ann", "Bob"])
-        # By keyboard alone, and what is typed stays text.
+        # The keyboard is enough, and typed HTML is shown as text.
         ann.keyboard.type("<b>hello</b>")
         ann.keyboard.press("Enter")
         for page in (ann, bob):
@@ -71,7 +69,7 @@ def test_two_people_chat(
         bob.fill("#text", "/w Carl psst")
         bob.keyboard.press("Enter")
         expect(bob.locator("#log")).to_contain_text("'Carl' is not here")
-        # What was meant for one is said to nobody else, and nothing that was typed is lost.
+        # A mistyped whisper is not sent to the room, and its text stays in the input.
         bob.fill("#text", " /W Ann")
         bob.keyboard.press("Enter")
         expect(bob.locator("#log")).to_contain_text("a whisper is: /w name text")
@@ -84,7 +82,7 @@ def test_two_people_chat(
         assert ann.evaluate("document.querySelector('#log').clientWidth > innerWidth / 2")
         bob.close()
         expect(ann.locator("#names li")).to_have_text(["Ann"])
-        assert complaints == []
+        assert errors == []
         assert stack.compose("restart", stack.server).code == 0
         expect(ann.locator("#state")).to_have_attribute("data-state", "open")
         expect(ann.locator("#names li")).to_have_text(["Ann"])

@@ -1,4 +1,4 @@
-"""A balancer in front: who the client is, it says in the PROXY protocol, on a port of its own."""
+"""A load balancer in front of the proxy passes the client's address in the PROXY protocol, on a separate port."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from client import TIMEOUT, Target
 from fixtures import NewStack
 from stack import REPOSITORY, Stack
 
-# https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt: the client is 192.0.2.7 (or 2001:db8::7).
+# Headers (https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt) with the address of the client in each.
 _V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 CLIENTS = {
     b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n": "192.0.2.7",
@@ -22,7 +22,9 @@ CLIENTS = {
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_the_client_is_whom_the_balancer_names(profile: str, new_stack: NewStack, ca_file: Path) -> None:
+def test_the_handler_sees_the_client_address_of_the_proxy_protocol(
+    profile: str, new_stack: NewStack, ca_file: Path
+) -> None:
     stack = new_stack(
         profile,
         APP="apps.whoami:handler",
@@ -30,18 +32,19 @@ def test_the_client_is_whom_the_balancer_names(profile: str, new_stack: NewStack
         files=(REPOSITORY / "compose.yaml", REPOSITORY / "balancer.yaml"),
     )
     stack.up()
-    seen = {said: _seen(stack, ca_file, said) for said in CLIENTS}
+    seen = {header: _seen(stack, ca_file, header) for header in CLIENTS}
     assert seen == CLIENTS
-    # What does not say it gets nowhere on that port.
+    # On that port, a connection without a header fails.
     with pytest.raises((OSError, websocket.WebSocketException)):
         _seen(stack, ca_file, b"")
 
 
-def _seen(stack: Stack, ca_file: Path, said: bytes) -> str:
+def _seen(stack: Stack, ca_file: Path, header: bytes) -> str:
+    """Return the client address that the handler sees."""
     (binding,) = stack.container().ports["8443/tcp"] or []
     target = Target("localhost", int(binding["HostPort"]), "/wss", ca_file)
     tcp = socket.create_connection(("127.0.0.1", target.port), TIMEOUT)
-    tcp.sendall(said)
+    tcp.sendall(header)
     with target.context().wrap_socket(tcp, server_hostname="localhost") as tls:
         ws = websocket.create_connection(target.url, socket=tls, timeout=TIMEOUT, suppress_origin=True)
         with closing(ws):

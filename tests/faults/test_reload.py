@@ -1,4 +1,4 @@
-"""A reload of a proxy: open websockets stay open, and every connect that is tried meanwhile succeeds."""
+"""Reload of a proxy: open websockets stay open, and every connect during a reload succeeds."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import websocket
 from client import target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
-from load import Steady
+from load import ConnectionLoad
 from stack import LONG_PING_TIMEOUT, REPOSITORY
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
@@ -21,22 +21,24 @@ def _works(ws: websocket.WebSocket) -> bool:
     return bool(ws.recv() == "ok")
 
 
-def test_ten_reloads_lose_nobody(profile: str, new_stack: NewStack, ca_file: Path, connect: Connect) -> None:
+def test_ten_reloads_close_no_websocket_and_fail_no_connect(
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
     stack = new_stack(profile, **LONG_PING_TIMEOUT)
     stack.up()
     target = target_of(stack, ca_file)
     opened = [connect(target) for _ in range(5)]
-    with Steady(target) as steady:
+    with ConnectionLoad(target) as load:
         for _ in range(RELOADS):
-            before = steady.count
+            before = load.attempts
             stack.run_in(profile, "reload")
             opened.append(connect(target))
-            steady.wait_for(before + 10)
-    assert steady.failures == []
+            load.wait_for_attempts(before + 10)
+    assert load.failures == []
     assert all(map(_works, opened))
 
 
-LITTLE_ROOM = """
+OVERRIDE = """
 services:
   apache:
     volumes: ["{config}:/etc/apache2/httpd.conf:ro"]
@@ -44,25 +46,25 @@ services:
 
 
 @pytest.mark.profiles("apache")
-def test_the_reload_that_would_leave_no_room_is_refused(
+def test_a_reload_is_refused_if_old_processes_hold_too_many_slots(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect, tmp_path: Path
 ) -> None:
-    config, override = tmp_path / "httpd.conf", tmp_path / "little-room.yaml"
+    config, override = tmp_path / "httpd.conf", tmp_path / "low-limit.yaml"
     shipped = (REPOSITORY / "apache" / "httpd.conf").read_text()
     config.write_text(re.sub(r"(?m)^ServerLimit .*", "ServerLimit 24", shipped))  # 22 are needed for new clients
-    override.write_text(LITTLE_ROOM.format(config=config))
+    override.write_text(OVERRIDE.format(config=config))
     stack = new_stack(profile, files=(REPOSITORY / "compose.yaml", override), **LONG_PING_TIMEOUT)
     stack.up()
     target = target_of(stack, ca_file)
     opened = [connect(target) for _ in range(10)]
     stack.run_in(profile, "reload")
     eventually(
-        lambda: "resuming normal operations" in stack.logs(profile).partition("graceful restart")[2], "it reloads"
+        lambda: "resuming normal operations" in stack.logs(profile).partition("graceful restart")[2], "httpd reloads"
     )
     opened.append(connect(target))
 
     def refusal() -> bytes | None:
-        # httpd starts processes one after the other, and chance decides how many of them have a websocket.
+        # httpd starts its processes one by one; how many of them get a websocket varies.
         done = stack.container().exec_run(["reload"])
         assert isinstance(done.output, bytes)
         return done.output if done.exit_code else None

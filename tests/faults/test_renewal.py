@@ -1,4 +1,4 @@
-"""Row 15 of the contract: a renewed certificate is served within seconds, and nobody who is connected notices."""
+"""Row 15 of the contract: a renewed certificate is served within seconds, and open websockets are not affected."""
 
 import shutil
 import threading
@@ -13,21 +13,21 @@ import websocket
 from client import Target, exchange, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
-from load import Steady
+from load import ConnectionLoad
 from pairs import write_pair
-from promise import promise
 from stack import LONG_PING_TIMEOUT
+from time_limit import time_limit
 
 CLIENTS = 500
 PAUSE = 1.0  # seconds between two messages of a client
-SOON = 5.0  # seconds from the file to what new clients get
+MAX_DELAY = 5.0  # seconds from the change of the files until new clients get the certificate
 
-# How an operator replaces the pair; the last argument waits until the certificate service has polled.
-Way = Callable[[Path, Path, Callable[[], None]], None]
+# A way to replace the pair; the last argument waits until the certificate service has checked the directory.
+Replace = Callable[[Path, Path, Callable[[], None]], None]
 
 
-class Talk:
-    """Numbered messages on many websockets, each reply compared with what was sent, from entering until leaving."""
+class EchoTraffic:
+    """Sends numbered messages on many websockets and compares the replies, while the context is active."""
 
     def __init__(self, opened: list[websocket.WebSocket]) -> None:
         self._opened = opened
@@ -36,7 +36,7 @@ class Talk:
         self.sent = 0
         self.wrong: list[str] = []
 
-    def __enter__(self) -> "Talk":
+    def __enter__(self) -> "EchoTraffic":
         self._thread.start()
         return self
 
@@ -46,15 +46,15 @@ class Talk:
 
     def _run(self) -> None:
         while not self._end.is_set():
-            said = [str(self.sent + number) for number in range(len(self._opened))]
-            for ws, text in zip(self._opened, said, strict=True):
-                ws.send(text)
-            self.sent += len(said)
+            messages = [str(self.sent + number) for number in range(len(self._opened))]
+            for ws, message in zip(self._opened, messages, strict=True):
+                ws.send(message)
+            self.sent += len(messages)
             self._end.wait(PAUSE)
-            for ws, text in zip(self._opened, said, strict=True):
+            for ws, message in zip(self._opened, messages, strict=True):
                 try:
-                    if (heard := ws.recv()) != text:
-                        self.wrong.append(f"{heard!r} for {text!r}")
+                    if (reply := ws.recv()) != message:
+                        self.wrong.append(f"{reply!r} for {message!r}")
                 except (OSError, websocket.WebSocketException) as error:
                     self.wrong.append(repr(error))
                     return
@@ -74,8 +74,8 @@ def written_in_place(new: Path, directory: Path, _: Callable[[], None]) -> None:
                 file.flush()
 
 
-def link_flipped(new: Path, directory: Path, _: Callable[[], None]) -> None:
-    # As certbot does: live/ has links into archive/.
+def symlinks_switched(new: Path, directory: Path, _: Callable[[], None]) -> None:
+    # As certbot does: live/ contains links into archive/.
     kept = directory / "archive" / new.name
     shutil.copytree(new, kept)
     for name in ("server.key", "server.pem"):
@@ -84,21 +84,21 @@ def link_flipped(new: Path, directory: Path, _: Callable[[], None]) -> None:
         link.replace(directory / name)
 
 
-def half_at_first(first: str, second: str) -> Way:
-    def renew(new: Path, directory: Path, looked: Callable[[], None]) -> None:
+def one_by_one(first: str, second: str) -> Replace:
+    def renew(new: Path, directory: Path, wait_for_check: Callable[[], None]) -> None:
         (new / first).replace(directory / first)
-        looked()
+        wait_for_check()
         (new / second).replace(directory / second)
 
     return renew
 
 
-WAYS = (
+METHODS = (
     renamed,
     written_in_place,
-    link_flipped,
-    half_at_first("server.key", "server.pem"),
-    half_at_first("server.pem", "server.key"),
+    symlinks_switched,
+    one_by_one("server.key", "server.pem"),
+    one_by_one("server.pem", "server.key"),
 )
 
 
@@ -109,7 +109,7 @@ def _serial(target: Target) -> str:
     return str(certificate["serialNumber"])
 
 
-def test_ten_renewals_lose_nothing(
+def test_ten_renewals_lose_no_message_and_fail_no_connect(
     profile: str, new_stack: NewStack, ca: trustme.CA, ca_file: Path, connect: Connect, tmp_path: Path
 ) -> None:
     directory = tmp_path / "certs"
@@ -119,34 +119,34 @@ def test_ten_renewals_lose_nothing(
     stack.up()
     target = target_of(stack, ca_file)
 
-    def looked() -> None:
-        def last() -> str:
+    def wait_for_check() -> None:
+        def last_check() -> str:
             return stack.read_in("certs", "stat", "--format=%y", "/run/health")
 
-        for _ in range(2):  # the first may have been under way
-            before = last()
-            eventually(lambda: last() != before, "certs polls")  # noqa: B023
+        for _ in range(2):  # the first check may have started before the change
+            before = last_check()
+            eventually(lambda: last_check() != before, "the certificate service checks the directory")  # noqa: B023
 
     opened = [connect(target) for _ in range(CLIENTS)]
     served = [_serial(target)]
-    with Talk(opened) as talk, Steady(target, use=_echo) as steady:
-        for number, renew in enumerate(WAYS * 2):
+    with EchoTraffic(opened) as traffic, ConnectionLoad(target, use=_echo) as load:
+        for number, renew in enumerate(METHODS * 2):
             new = tmp_path / f"new-{number}"
             new.mkdir()
             write_pair(ca.issue_cert("localhost"), new)
-            renew(new, directory, looked)
-            with promise(SOON, "the renewed certificate is served"):
-                served.append(eventually(lambda: _another(target, served), "new clients get the new one"))
-            said = talk.sent
-            eventually(lambda: talk.wrong or talk.sent > said + CLIENTS, "everybody goes on talking")  # noqa: B023
-    assert talk.wrong == []
-    assert steady.failures == []
-    assert len(set(served)) == len(WAYS) * 2 + 1
+            renew(new, directory, wait_for_check)
+            with time_limit(MAX_DELAY, "serving the renewed certificate"):
+                served.append(eventually(lambda: _new_serial(target, served), "new clients get the new certificate"))
+            sent = traffic.sent
+            eventually(lambda: traffic.wrong or traffic.sent > sent + CLIENTS, "all clients still send")  # noqa: B023
+    assert traffic.wrong == []
+    assert load.failures == []
+    assert len(set(served)) == len(METHODS) * 2 + 1
     assert _resumes(target)
 
 
-def _another(target: Target, served: list[str]) -> str:
-    """Return the serial number that is served, if it is a new one."""
+def _new_serial(target: Target, served: list[str]) -> str:
+    """Return the serial number that is served, or an empty string if it was served before."""
     return "" if (serial := _serial(target)) in served else serial
 
 
@@ -184,12 +184,12 @@ def test_a_bad_renewal_is_never_served(
         return str(container.attrs["State"]["Health"]["Status"])
 
     ca.issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "server.key")
-    eventually(lambda: health() == "unhealthy", "certs is unhealthy")
+    eventually(lambda: health() == "unhealthy", "the certificate service is unhealthy")
     (line,) = [line for line in stack.logs("certs").splitlines() if "is not the key of" in line]
     assert "Put certificate and key of the same issuance there" in line
     assert "The previous pair stays in use" in line
     assert _serial(target) == served
 
     (tmp_path / "server.key").write_bytes(good)
-    eventually(lambda: health() == "healthy", "certs is healthy again")
+    eventually(lambda: health() == "healthy", "the certificate service is healthy again")
     assert _serial(target) == served

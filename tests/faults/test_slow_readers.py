@@ -1,4 +1,4 @@
-"""Row 13 of the contract: a client that stops reading costs a bounded amount of memory, and is closed."""
+"""Row 13 of the contract: a client that stops reading uses bounded memory, and is closed."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,38 +10,38 @@ from fixtures import Connect, NewStack
 from stack import Stack
 from websocket import ABNF
 
-BOUND = 64 * 1024 * 1024  # bytes, for everything that runs
-PATIENCE = 2  # seconds, instead of SLOW_READER_TIMEOUT's 30
+MAX_GROWTH = 64 * 1024 * 1024  # bytes of memory, of all containers together
+SLOW_READER_TIMEOUT = 2  # seconds; the default is 30
 
 
-def test_a_client_that_never_reads_is_closed_and_claims_no_memory(
+def test_a_client_that_never_reads_is_closed_and_memory_is_bounded(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
 ) -> None:
-    stack = new_stack(profile, APP="apps.echo:handler", SLOW_READER_TIMEOUT=str(PATIENCE))
+    stack = new_stack(profile, APP="apps.echo:handler", SLOW_READER_TIMEOUT=str(SLOW_READER_TIMEOUT))
     stack.up()
     target = target_of(stack, ca_file)
-    bystander, glutton = connect(target), connect(target)
+    other, slow_reader = connect(target), connect(target)
     before = _memory(stack)
     with suppress(OSError):
-        _flood(glutton)
-    eventually(lambda: "stopped reading" in stack.logs(stack.server), "a line in the log that says why")
+        _flood(slow_reader)
+    eventually(lambda: "stopped reading" in stack.logs(stack.server), "the server logs the cause")
     eventually(lambda: '"event": "closed"' in stack.logs(stack.server), "the connection is closed")
-    assert _memory(stack) - before < BOUND
-    bystander.send("tom")
-    assert bystander.recv() == "tom"
+    assert _memory(stack) - before < MAX_GROWTH
+    other.send("tom")
+    assert other.recv() == "tom"
 
 
 def _flood(ws: websocket.WebSocket) -> None:
-    """Send as fast as the server takes it, and never read, until it takes no more."""
+    """Send without reading, until the server stops receiving for SLOW_READER_TIMEOUT."""
     frame = ABNF.create_frame(bytes(60_000), ABNF.OPCODE_BINARY).format()
     assert ws.sock
-    ws.sock.settimeout(PATIENCE)
+    ws.sock.settimeout(SLOW_READER_TIMEOUT)
     while True:
         ws.sock.sendall(frame)
 
 
 def _memory(stack: Stack) -> int:
-    """Return the bytes that the processes of all containers have in memory."""
+    """Return the resident memory of the processes of all containers, in bytes."""
     running = [container for container in stack.containers() if container.status == "running"]
     processes = [process for container in running for process in container.top(ps_args="-o pid,rss")["Processes"]]
     return sum(int(kilobytes) * 1024 for _, kilobytes in processes)

@@ -1,4 +1,4 @@
-"""Real clients in a container of their own, on the network that clients come by: Chromium above all."""
+"""Real clients (mainly Chromium) in a separate container on the stack's edge network."""
 
 import re
 import subprocess
@@ -13,21 +13,21 @@ from stack import INNER_PORT, REPOSITORY, Stack
 CLIENTS_IMAGE = "wss-clients"
 NAME = "wss.example"
 DEVTOOLS = 9223
-# Docker networks come and go while Chromium loads a page, and it cancels the request then.
+# Chromium cancels requests when a network interface changes, for example when another test creates a Docker network.
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 expect.set_options(timeout=LIMIT * 1000)
 
 
 def build_clients() -> None:
-    """Build the image with Chromium, Node and curl, which later runs use again."""
+    """Build the image with Chromium, Node and curl; later runs reuse it."""
     directory = REPOSITORY / "tests" / "harness" / "clients"
     subprocess.run(["docker", "build", "--quiet", "--tag", CLIENTS_IMAGE, directory], check=True)
 
 
 @contextmanager
 def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[Browser]:
-    """A Chromium that trusts this CA beside those that everybody knows, and reaches the stack as wss.example."""
+    """Start a Chromium that trusts this CA in addition to the public CAs, and reaches the stack as wss.example."""
     container = stack.start_beside(CLIENTS_IMAGE, {"/ca.pem": ca} if ca else {})
     try:
         address = container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_edge"]["IPAddress"]
@@ -40,7 +40,7 @@ def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[
                     raise
                 return None
 
-        browser = eventually(connect, "Chromium answers")
+        browser = eventually(connect, "Chromium accepts DevTools connections")
         try:
             yield browser
         finally:
@@ -50,16 +50,16 @@ def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[
 
 
 def url_of(stack: Stack, scheme: str = "https") -> str:
-    """Return the address of the page, or with `wss` of the websocket, as a client in a container knows it."""
+    """Return the URL of the page, or with `wss` of the websocket, for a client in a container."""
     port = INNER_PORT[stack.profile]
     authority = NAME if port == 443 else f"{NAME}:{port}"
     return f"{scheme}://{authority}/" if scheme == "https" else f"{scheme}://{authority}/wss"
 
 
 def visit(page: Page, url: str) -> None:
-    """Load the page."""
+    """Load the page; try again if a network change interrupts it."""
 
-    def arrives() -> bool:
+    def is_loaded() -> bool:
         try:
             page.goto(url, timeout=LIMIT * 1000)
         except Error as error:
@@ -68,17 +68,17 @@ def visit(page: Page, url: str) -> None:
             return False
         return True
 
-    eventually(arrives, "no network changes while the page loads")
+    eventually(is_loaded, "the page loads without a network change")
 
 
-def complaints_of(page: Page) -> list[str]:
-    """Return the list that gets the console's errors and warnings from now on."""
-    said: list[str] = []
+def console_errors(page: Page) -> list[str]:
+    """Return a list to which the console's errors and warnings are appended from now on."""
+    errors: list[str] = []
 
-    def listen(message: ConsoleMessage) -> None:
+    def add(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            said.append(message.text)
+            errors.append(message.text)
 
-    page.on("console", listen)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return said
+    page.on("console", add)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors

@@ -1,4 +1,4 @@
-"""The client's side: what it connects to, what it trusts, and plain HTTP where a test needs to see the answer."""
+"""The client's side: the server it connects to, the CA it trusts, and plain HTTP for tests that check the response."""
 
 import http.client
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 from eventually import LIMIT
 from stack import Stack
 
-TIMEOUT = LIMIT  # seconds for any single step of a client
+TIMEOUT = LIMIT  # seconds for each socket operation of a client
 
 # The example of RFC 6455 section 1.3.
 UPGRADE = {
@@ -23,7 +23,7 @@ UPGRADE = {
 
 @dataclass(frozen=True)
 class Target:
-    """A deployment as a client knows it: where it is, and the CA to trust (None: the system's)."""
+    """The address of a deployment, and the CA to trust (None: the system's CAs)."""
 
     host: str
     port: int
@@ -39,45 +39,47 @@ class Target:
         return f"{self.host}:{self.port}"
 
     def context(self) -> ssl.SSLContext:
-        """Return a client's context that trusts the CA and nothing else."""
+        """Return a client context that trusts only this CA."""
         return ssl.create_default_context(cafile=self.ca)
 
     def open_tcp(self) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout=TIMEOUT)
 
     def open_tls(self, server_name: str | None = None) -> ssl.SSLSocket:
-        """Return a verified TLS connection; `server_name` also names it in the handshake (SNI)."""
+        """Return a verified TLS connection; `server_name` is verified, and sent in the handshake (SNI)."""
         return self.context().wrap_socket(self.open_tcp(), server_hostname=server_name or self.host)
 
 
 def target_of(stack: Stack, ca: Path) -> Target:
-    """Return what a client needs to know of a stack that is up."""
+    """Return the target for a running stack."""
     return Target("localhost", stack.port, "/wss", ca)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The status, the headers (lower-case names) and the text of an HTTP response."""
+class Response:
+    """The status, headers (lower-case names) and text of an HTTP response."""
 
     status: int
     headers: dict[str, str]
     text: str
 
 
-def exchange(connection: socket.socket, lines: Iterable[str]) -> Answer:
-    """Send a request, given as its lines, word for word; return the response."""
+def exchange(connection: socket.socket, lines: Iterable[str]) -> Response:
+    """Send a request, given as its lines, unchanged; return the response."""
     connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
     response = http.client.HTTPResponse(connection)
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
-    assert len(headers) == len(response.getheaders()), f"a field is repeated: {response.getheaders()}"
-    # After a 101 the stream belongs to the websocket: there is no text.
+    assert len(headers) == len(response.getheaders()), f"a header field is repeated: {response.getheaders()}"
+    # After a 101 the bytes that follow are websocket frames.
     text = "" if response.status == http.client.SWITCHING_PROTOCOLS else response.read().decode()
-    return Answer(response.status, headers, text)
+    return Response(response.status, headers, text)
 
 
-def ask(target: Target, path: str | None = None, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
-    """Send one HTTP/1.1 request over verified TLS; `headers` may replace Host."""
+def http_request(
+    target: Target, path: str | None = None, headers: dict[str, str] | None = None, method: str = "GET"
+) -> Response:
+    """Send one HTTP/1.1 request over verified TLS; `headers` can replace Host."""
     fields = {"Host": target.authority, **(headers or {})}
     with target.open_tls() as connection:
         lines = [f"{method} {path or target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]

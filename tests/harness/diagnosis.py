@@ -1,4 +1,4 @@
-"""The findings of the doctor, for tests to compare."""
+"""The doctor's findings, in a form that tests can compare."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ def examine(url: str, *, timeout: float, **options: Any) -> list[Finding]:
 
 
 def problem_of(findings: list[Finding]) -> str:
-    """Return the code of the first problem; empty: there is none."""
+    """Return the code of the first problem, or an empty string if there is none."""
     return next((finding.code for finding in findings if finding.severity is Severity.PROBLEM), "")
 
 

@@ -1,4 +1,4 @@
-"""The only way to wait: for a condition, with a deadline, and an error that reports what did not happen."""
+"""The only way to wait: poll a condition until a deadline, with an error that names the condition."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-# Seconds. For what hangs, not for what is slow: a test that measures a promised time does so with `promise`.
+# Seconds. It only ends a test that hangs. A test that checks a guaranteed duration uses `time_limit`.
 LIMIT = 180.0
 # Seconds between two checks: more and more, because a check may cost the engine as much as what it waits for.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 
 
 def eventually(check: Callable[[], Result | None], what: str, timeout: float = LIMIT) -> Result:
-    """Return the first true value of `check`, asked again until `timeout` seconds are over.
+    """Call `check` until it returns a true value, and return that value; fail after `timeout` seconds.
 
-    An AssertionError or OSError of `check` counts as not yet; at the deadline the last one is the cause.
+    An AssertionError or OSError in `check` counts as "not yet"; after the deadline the last one is the cause.
     """
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""How containers end, by the engine's own events: `down` leaves no container to ask."""
+"""Exit codes of containers, from the engine's events: after `down` there is no container to inspect."""
 
 import threading
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from stack import Stack
 
 
 class Exits:
-    """Records the exit code of each container of the stack that ends in the context.
+    """Records the exit code of each container of the stack that exits inside the context.
 
-    Subscribed before the command: the engine's history has 256 events for the whole machine, and health checks of other
-    containers fill it within seconds.
+    It subscribes before the command runs: the engine keeps 256 events for the whole machine, and the health checks of
+    other containers fill that history within seconds.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -27,9 +27,9 @@ class Exits:
             self._codes[event["Actor"]["ID"]] = int(event["Actor"]["Attributes"]["exitCode"])
 
     def failed(self, containers: Iterable[Container]) -> dict[str, int]:
-        """Wait until all these have ended; return the exit codes but 0, by name. 137: killed after the grace period."""
+        """Wait until all of these have exited; return the non-zero exit codes by name (137: killed by SIGKILL)."""
         names = {str(container.id): str(container.name) for container in containers}
-        eventually(lambda: names.keys() <= self._codes.keys(), f"{', '.join(names.values())} end")
+        eventually(lambda: names.keys() <= self._codes.keys(), f"{', '.join(names.values())} exit")
         return {name: self._codes[identity] for identity, name in names.items() if self._codes[identity]}
 
     def __enter__(self) -> "Exits":

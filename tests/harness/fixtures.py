@@ -1,4 +1,4 @@
-"""The types of the fixtures that are functions."""
+"""Types of the fixtures that return functions."""
 
 from typing import Any, Protocol
 
@@ -8,12 +8,12 @@ from stack import Stack
 
 
 class Connect(Protocol):
-    """Open a websocket to the target; `query` comes after its path, `options` are those of create_connection."""
+    """Open a websocket to the target; `query` is appended to its path, `options` are those of create_connection."""
 
     def __call__(self, target: Target, query: str = "", **options: Any) -> websocket.WebSocket: ...
 
 
 class NewStack(Protocol):
-    """Make a stack for one test, not up yet; `settings` are those of the README."""
+    """Create a stack without starting it; `settings` are those of the README."""
 
     def __call__(self, profile: str, **settings: Any) -> Stack: ...

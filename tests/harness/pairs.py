@@ -1,4 +1,4 @@
-"""Certificates on disk, as an operator has them."""
+"""Certificates, private keys and CRLs in the files that an operator provides."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ def write_pair(leaf: trustme.LeafCert, directory: Path) -> None:
 
 
 def revocation_list(ca: trustme.CA, *leaves: trustme.LeafCert, until: datetime | None = None) -> bytes:
-    """Return the CA's list that revokes these, in PEM; by default good for a day."""
+    """Return a CRL of the CA that revokes these certificates, in PEM; by default valid for a day."""
     until = until or datetime.now(UTC) + timedelta(days=1)
     key = load_pem_private_key(ca.private_key_pem.bytes(), None)
     issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
@@ -24,7 +24,7 @@ def revocation_list(ca: trustme.CA, *leaves: trustme.LeafCert, until: datetime |
     for leaf in leaves:
         revoked = x509.RevokedCertificateBuilder(certificate_of(leaf).serial_number, until - timedelta(days=2))
         builder = builder.add_revoked_certificate(revoked.build())
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]  # a CA's key signs
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]  # a CA key can sign
 
 
 def certificate_of(leaf: trustme.LeafCert) -> x509.Certificate:

@@ -1,7 +1,7 @@
-"""One run of the suite: what it makes carries its name, and is removed when its last process ends, however that ends.
+"""One run of the suite: all that it creates carries its name, and is removed after its last process has ended.
 
-Every process of the run holds a shared lock, and so does each `docker compose` that it starts. The reaper, a process of
-its own, waits for the exclusive lock: it gets that even if the run was killed.
+Every process of the run holds a shared lock, and so does each `docker compose` that it starts. A separate process, the
+reaper, waits for the exclusive lock, which it gets even if the run was killed.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, NotFound
 
-_RUN = "E2E_RUN"  # in the environment, and so the same in all processes of one run
+_RUN = "E2E_RUN"  # an environment variable: all processes of a run inherit the same value
 
 
 class Run:
@@ -35,23 +35,23 @@ class Run:
 
     @property
     def lock(self) -> int:
-        """The descriptor of the lock, for child processes that make something to be removed."""
+        """The file descriptor of the lock, for child processes that create Docker objects."""
         return self._file.fileno()
 
     def start_reaper(self, *, keep: bool) -> None:
-        """Let everything be removed when the last process of the run has ended; `keep`: all but its directory."""
-        # In a session of its own: what ends the run from a terminal does not end it.
+        """Start the process that removes everything after the run; with `keep` it removes only the run's directory."""
+        # In a new session, so that Ctrl+C in the terminal does not stop it.
         command = [sys.executable, __file__, str(self.directory), *([] if keep else [self.name])]
         self._reaper = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end(self) -> None:
-        """Leave the run, and wait until everything is removed."""
+        """Release the lock, and wait until the reaper has removed everything."""
         self._file.close()
         if self._reaper:
             self._reaper.wait()
 
     def once(self, what: str, do: Callable[[], object]) -> None:
-        """Do something once in the run; all other processes wait until it is done."""
+        """Call `do` once per run; the other processes wait until it has returned."""
         done = self.directory / what
         with (self.directory / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -61,8 +61,8 @@ class Run:
 
 
 def remove_all(prefix: str) -> None:
-    """Remove all containers, networks, volumes and images whose names begin so."""
-    with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine there is nothing
+    """Remove all containers, networks, volumes and images whose names start with the prefix."""
+    with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine nothing was created
         named: dict[str, Any] = {"name": prefix}
         while containers := engine.containers.list(all=True, ignore_removed=True, filters=named):
             for container in containers:
@@ -75,7 +75,7 @@ def remove_all(prefix: str) -> None:
         for image in engine.images.list(filters={"reference": f"{prefix}*"}):
             for tag in image.tags:
                 engine.images.remove(tag, force=True)
-        # Those whose tag another build of the run has taken over: Compose labels each with its project.
+        # Untagged images, whose tag a later build of the run took over: Compose labels them with the project.
         for image in engine.images.list(filters={"dangling": True}):
             if image.labels.get("com.docker.compose.project", "").startswith(prefix):
                 with suppress(NotFound):

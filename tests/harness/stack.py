@@ -1,4 +1,4 @@
-"""One running Compose project, seen the way an operator and a client see it."""
+"""One running Compose project, as an operator and a client see it."""
 
 import os
 import re
@@ -18,16 +18,15 @@ REPOSITORY = Path(__file__).parents[2]
 PROFILES = ("nginx", "apache", "direct")
 COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
-# With the handlers of the tests mounted, as the README mounts a user's.
+# Compose files that mount the tests' handlers, as the README mounts a user's handler.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
-# Of a stack whose clients need not answer pings in time: on a busy machine, many of them wait for their turn.
+# For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
 
-
-# What the shared stack serves, and what it must not serve although its certificate covers it.
+# The names that the shared stack serves, and one that it must refuse although its certificate covers it.
 DOMAIN = ("localhost", "wss.example")
 COVERED_BUT_FOREIGN = "elsewhere.example"
 ALLOWED_ORIGIN = "https://app.example"
@@ -36,7 +35,7 @@ OWN_ORIGINS = ("https://wss.example", "https://wss.example:8282")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a Compose command ended: exit code, and everything it printed."""
+    """The result of a Compose command: its exit code and output."""
 
     code: int
     output: str
@@ -44,7 +43,7 @@ class Outcome:
 
 @dataclass
 class Stack:
-    """A Compose project with a name of its own, on a free port of 127.0.0.1."""
+    """A Compose project with a unique name, on a free port of 127.0.0.1."""
 
     engine: docker.DockerClient
     run: Run
@@ -56,15 +55,15 @@ class Stack:
 
     @property
     def _images(self) -> str:
-        # The run's, or those of a clone with files of its own.
+        # A clone has modified files, so it does not share the images of the run.
         return self.run.name if self.directory == REPOSITORY else self.project
 
     def image(self, name: str) -> str:
-        """Return the name of the image `nginx`, `backend`, `certs` …, which is built."""
+        """Return the tag of a service's built image: `nginx`, `backend`, `certs` …"""
         return f"{self._images}-{name}:latest"
 
     def build(self, *services: str) -> None:
-        """Build the images of these services, by default of the profile; once in a run, as all its tests share them."""
+        """Build the images of these services (default: the profile's), once per run, because the tests share them."""
 
         def build() -> None:
             outcome = self.compose("build", *services)
@@ -78,8 +77,8 @@ class Stack:
         return [self.profile, *(["hub"] if "HUB" in self.settings else [])]
 
     def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> Outcome:
-        """Run `docker compose …` as the README does, with the settings in the environment."""
-        # Not what a developer has beside it: no compose.override.yaml, no .env.
+        """Run `docker compose …` as in the README, with the settings in the environment."""
+        # Ignore a developer's compose.override.yaml and .env.
         files = [f"--file={file}" for file in self.files or [self.directory / "compose.yaml"]]
         profiles = [f"--profile={profile}" for profile in self._profiles]
         project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, *profiles]
@@ -98,29 +97,29 @@ class Stack:
         return Outcome(done.returncode, done.stdout)
 
     def up(self, *arguments: str) -> None:
-        """Start the profile; return when it is healthy."""
+        """Start the profile, and wait until it is healthy."""
         outcome = self.start("--wait", *arguments)
         assert outcome.code == 0, f"docker compose up failed:\n{outcome.output}\n{self.logs()}"
 
     def start(self, *arguments: str) -> Outcome:
-        """Start the profile with images that are built, and return how that ended."""
+        """Build the images if necessary, and start the profile; return the result of `docker compose up`."""
         self.build()
         return self.compose("up", "--no-build", *arguments)
 
     def remove(self) -> None:
-        """Remove everything that the project made but images: containers, networks, volumes; of other profiles too."""
+        """Remove the project's containers, networks and volumes, of all profiles, but not its images."""
         all_profiles = [f"--profile={profile}" for profile in (*PROFILES, "hub")]
         outcome = self.compose(*all_profiles, "down", "--volumes", "--remove-orphans", "--timeout", "1")
-        assert outcome.code == 0, f"docker compose down failed, {self.project} may be left over:\n{outcome.output}"
+        assert outcome.code == 0, f"docker compose down failed; parts of {self.project} may remain:\n{outcome.output}"
 
     def containers(self, service: str | None = None) -> list[Container]:
-        """Return the containers of the project's services, or of one; stopped ones too."""
+        """Return the containers of the project's services, or of one service, including stopped ones."""
         label = "com.docker.compose.service"
         labels = [f"com.docker.compose.project={self.project}", f"{label}={service}" if service else label]
         return self.engine.containers.list(all=True, filters={"label": labels})
 
     def container(self, service: str | None = None) -> Container:
-        """Return the only container of the service; by default of the one that terminates TLS."""
+        """Return the only container of the service (default: the service that terminates TLS)."""
         (container,) = self.containers(service or self.profile)
         return container
 
@@ -137,24 +136,25 @@ class Stack:
 
     @property
     def gateway(self) -> str:
-        """The address of Docker's bridge on the network that clients come by."""
+        """The address of Docker's bridge on the edge network."""
         (config,) = self.engine.networks.get(f"{self.project}_edge").attrs["IPAM"]["Config"]
         return str(config["Gateway"])
 
     def run_client(self, script: str, *arguments: str, files: Mapping[str, Path], **options: Any) -> str:
-        """Run a Python script in a container of its own on the clients' network; return what it prints."""
+        """Run a Python script in a separate container on the edge network; return its output."""
         return self.run_beside(self.image("backend"), ["python", "-c", script, *arguments], files, **options)
 
     def run_beside(self, image: str, command: Sequence[str], files: Mapping[str, Path], **options: Any) -> str:
-        """Run a container on the clients' network; return what it prints.
+        """Run a separate container on the edge network; return its output.
 
-        `files` are mounted (path in the container → path here); wss.example is the service that terminates TLS.
+        `files` are mounted (path in the container → path on the host). wss.example resolves to the service that
+        terminates TLS.
         """
         output = self.engine.containers.run(image, list(command), remove=True, **self._beside(files), **options)
         return str(output.decode())
 
     def start_beside(self, image: str, files: Mapping[str, Path], *, inner: bool = False, **options: Any) -> Container:
-        """Start a container, which the caller removes; `inner`: on the backend's network, too. Else as `run_beside`."""
+        """Start a container like `run_beside`, which the caller removes; `inner` also joins the backend's network."""
         container = self.engine.containers.create(image, **self._beside(files), **options)
         if inner:
             self.engine.networks.get(f"{self.project}_inner").connect(container)
@@ -175,14 +175,15 @@ class Stack:
 
     @property
     def beside(self) -> dict[str, Any]:
-        """Name and label of a container that is not Compose's: removed with the run, and of no stack's services.
+        """Name and label of a container that Compose does not manage. The run removes it by its name.
 
-        Without the label it has those that Compose gives to the images: of the stack that built them.
+        The label replaces the one that Compose put on the image, which would assign the container to the project that
+        built it.
         """
         return {"name": f"{self.project}-{secrets.token_hex(4)}", "labels": {"com.docker.compose.project": "beside"}}
 
     def run_in(self, service: str, *command: str) -> str:
-        """Run a command in the container of a service, as `docker compose exec` does; return what it prints."""
+        """Run a command in a service's container, like `docker compose exec`; return its output."""
         done = self.container(service).exec_run(list(command))
         assert done.exit_code == 0, done.output
         assert isinstance(done.output, bytes)
@@ -193,19 +194,19 @@ class Stack:
         return read_in(self.container(service), *command)
 
     def logs(self, service: str | None = None) -> str:
-        """Return what the containers wrote, for reading by people and by tests."""
+        """Return the logs of the containers, with a heading for each."""
         return "".join(
             f"--- {container.name} ({container.status})\n{container.logs().decode(errors='replace')}"
             for container in self.containers(service)
         )
 
 
-# BASE_IMAGE stays: it is not one of a test's, but says what this machine can build from.
+# BASE_IMAGE is not removed: it names the base image that is available on this machine.
 _SETTINGS = set(re.findall(r"\$\{([A-Z_]+):-", (REPOSITORY / "compose.yaml").read_text())) - {"BASE_IMAGE"}
 
 
 def _plain_environment() -> dict[str, str]:
-    """Return the caller's environment without settings of the stack: a test names those that it needs."""
+    """Return the caller's environment without the stack's settings: each test passes those that it needs."""
     return {name: value for name, value in os.environ.items() if name not in _SETTINGS}
 
 

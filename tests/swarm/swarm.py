@@ -1,4 +1,4 @@
-"""Three hosts of a swarm, each an engine of its own in a container, on a network of their own."""
+"""A swarm of three hosts: each is a container with its own Docker engine, on a separate network."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ STACK = "wss"
 
 
 def build_images() -> None:
-    """Build the stack's images as `docker compose build` does, and the hosts'."""
+    """Build the images of the stack and of the hosts."""
     profiles = [f"--profile={profile}" for profile in ("nginx", "apache", "hub")]
     compose = ["docker", "compose", f"--project-name={STACK}", f"--file={REPOSITORY / 'compose.yaml'}", *profiles]
     _run([*compose, "build", *IMAGES])
@@ -32,28 +32,28 @@ def build_images() -> None:
 
 
 class Node:
-    """A host."""
+    """A host of the swarm."""
 
     def __init__(self, container: Container, address: str) -> None:
         self.container, self.address = container, address
 
     def run(self, *command: str, **environment: str) -> str:
-        """Run a command on the host; return what it prints."""
+        """Run a command on the host; return its output."""
         done = self.container.exec_run(list(command), environment=environment)
         assert isinstance(done.output, bytes)
-        said = done.output.decode().strip()
-        assert done.exit_code == 0, f"{' '.join(command)}:\n{said}"
-        return said
+        output = done.output.decode().strip()
+        assert done.exit_code == 0, f"{' '.join(command)} failed:\n{output}"
+        return output
 
     @property
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.container.exec_run(["docker", "info"]).exit_code == 0
 
     def docker(self, *arguments: str, **environment: str) -> str:
         return self.run("docker", *arguments, **environment)
 
     def put(self, directory: str, files: Mapping[str, bytes]) -> None:
-        """Write files there."""
+        """Write files to a directory of the host."""
         self.run("mkdir", "-p", directory)
         archive = BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -65,7 +65,7 @@ class Node:
         assert self.container.put_archive(directory, archive.getvalue())
 
     def load(self, images: Sequence[str]) -> None:
-        """Take over images of the engine that the host runs in, as there is no registry."""
+        """Copy images from the outer engine to the host's engine, because there is no registry."""
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saving:
             command = ["docker", "exec", "--interactive", str(self.container.id), "docker", "load", "--quiet"]
             subprocess.run(command, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True)
@@ -73,14 +73,14 @@ class Node:
 
 
 class Swarm:
-    """The hosts, the first of which is the manager, and the stack on them."""
+    """The hosts and the stack on them; the first host is the manager."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
         self.manager = nodes[0]
 
     def deploy(self, **settings: str) -> None:
-        """Deploy the stack, as the README says, and return when all of it serves."""
+        """Deploy the stack as in the README, without waiting."""
         files = {path.name: path.read_bytes() for path in (REPOSITORY / "deploy").glob("*.yaml")}
         self.manager.put("/deploy", files)
         command = [
@@ -94,12 +94,12 @@ class Swarm:
         self.manager.docker(*command, **settings)
 
     def update(self, service: str, *options: str) -> None:
-        """Let an update begin."""
+        """Start an update of the service, without waiting."""
         options = ("--no-resolve-image", "--detach=true", *options)
         self.manager.docker("service", "update", *options, f"{STACK}_{service}")
 
     def wait_for(self, service: str, replicas: int) -> None:
-        """Return when so many run."""
+        """Wait until so many replicas of the service run."""
         form = "--format={{.CurrentState}}"
 
         def running() -> bool:
@@ -108,11 +108,11 @@ class Swarm:
             assert sum(state.startswith("Running") for state in states) >= replicas, self.tasks()
             return True
 
-        eventually(running, f"{replicas} of {service} run", 180)
+        eventually(running, f"{replicas} replicas of {service} run", 180)
 
     def wait(self, timeout: float = 180) -> None:
-        """Return when every service has what it should have, and no update is under way."""
-        eventually(self._is_settled, "all services run, and no update is under way", timeout)
+        """Wait until all replicas of every service run, and no update is in progress."""
+        eventually(self._is_settled, "all replicas run, and no update is in progress", timeout)
 
     def _is_settled(self) -> bool:
         assert all(running == wanted for running, wanted in self.replicas().values()), self.tasks()
@@ -121,7 +121,7 @@ class Swarm:
         return True
 
     def replicas(self) -> dict[str, tuple[int, int]]:
-        """Return how many tasks run, and how many should, by service."""
+        """Return the running and the desired number of tasks, by service."""
         services = _lines(self.manager.docker("service", "ls", "--format={{json .}}"))
         pairs = {service["Name"]: service["Replicas"].split()[0].split("/") for service in services}
         return {name: (int(running), int(wanted)) for name, (running, wanted) in pairs.items()}
@@ -131,18 +131,18 @@ class Swarm:
         return self.manager.docker("service", "inspect", form, service)
 
     def tasks(self) -> str:
-        """Return what Swarm says of all tasks, for people."""
+        """Return the state and error of all tasks, for failure messages."""
         form = "--format={{.Name}} {{.Node}} {{.CurrentState}} {{.Error}}"
         return self.manager.docker("stack", "ps", "--no-trunc", form, STACK)
 
     def logs(self, service: str) -> str:
-        """Return what its containers wrote; the command does not end by itself where some are gone."""
+        """Return the logs of the service; `docker service logs` hangs if a container no longer exists."""
         return self.manager.run("sh", "-c", f"timeout 10 docker service logs --raw {STACK}_{service} 2>&1 || true")
 
 
 @contextmanager
 def swarm(engine: docker.DockerClient) -> Iterator[Swarm]:
-    """Start the hosts, let them join, and remove them at the end."""
+    """Start the hosts and form the swarm; remove them at the end."""
     ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET)])
     network = engine.networks.create(NAME, ipam=ipam)
     containers: list[Container] = []
@@ -156,7 +156,7 @@ def swarm(engine: docker.DockerClient) -> Iterator[Swarm]:
             network.connect(container, ipv4_address=address)
             container.start()
         nodes = [Node(container, address) for container, address in zip(containers, ADDRESSES, strict=True)]
-        eventually(lambda: all(node.answers for node in nodes), "the engines answer")
+        eventually(lambda: all(node.is_ready for node in nodes), "all engines are ready")
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(lambda node: node.load([f"{STACK}-{image}" for image in IMAGES]), nodes))
         manager, *others = nodes
@@ -179,4 +179,4 @@ def _lines(output: str) -> list[dict[str, Any]]:
 
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"

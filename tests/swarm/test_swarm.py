@@ -1,6 +1,6 @@
-"""The stack on three hosts: what an operator does to it, what happens to it, and what clients see of that.
+"""The stack on three hosts: an operator's commands and failures, and how they affect clients.
 
-The tests are one story, in this order.
+The tests depend on each other, and run in this order.
 """
 
 import os
@@ -13,8 +13,8 @@ import docker
 import pytest
 import swarm as hosts
 import trustme
-from client import Target, ask
-from crowd import Crowd
+from client import Target, http_request
+from client_load import ClientLoad
 from cryptography import x509
 from docker.errors import DockerException
 from eventually import eventually
@@ -22,7 +22,7 @@ from pairs import write_pair
 from stack import REPOSITORY
 from swarm import ADDRESSES, STACK, Swarm
 
-# Pings that tell a dead line soon; PROXY=apache for the other one.
+# Short ping intervals detect a dead connection soon. With PROXY=apache in the environment, the proxy is Apache.
 SETTINGS = {
     "DOMAIN": ",".join(ADDRESSES),
     "CERTS_DIR": "/certs",
@@ -60,7 +60,7 @@ def swarm(issue: Callable[[], dict[str, bytes]]) -> Iterator[Swarm]:
     try:
         engine = docker.from_env()
     except DockerException as error:
-        pytest.exit(f"no Docker engine answers ({error}). Run tools/engine, or start Docker.", returncode=2)
+        pytest.exit(f"cannot reach a Docker engine ({error}). Run tools/engine, or start Docker.", returncode=2)
     hosts.build_images()
     with hosts.swarm(engine) as started:
         started.manager.put("/certs", issue())
@@ -71,7 +71,7 @@ def swarm(issue: Callable[[], dict[str, bytes]]) -> Iterator[Swarm]:
     engine.close()
 
 
-def _holds_the_contract(target: Target) -> None:
+def _assert_contract_holds(target: Target) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--numprocesses=0", "--no-header", "tests/e2e"]
     done = subprocess.run(
         [*command, f"--url={target.url}", f"--ca={target.ca}"],
@@ -92,7 +92,7 @@ def _serial(target: Target) -> int:
 def test_every_host_serves(swarm: Swarm, targets: list[Target]) -> None:
     assert swarm.replicas() == {f"{STACK}_{name}": (n, n) for name, n in SERVICES.items()}
     for target in targets:
-        _holds_the_contract(target)
+        _assert_contract_holds(target)
 
 
 SERVICES = {"proxy": 3, "backend": 3, "hub": 1, "certs": 3}
@@ -102,64 +102,66 @@ def test_a_renewed_certificate_closes_no_websocket(
     swarm: Swarm, targets: list[Target], issue: Callable[[], dict[str, bytes]]
 ) -> None:
     before = {_serial(target) for target in targets}
-    with Crowd(targets) as crowd:
+    with ClientLoad(targets) as load:
         swarm.manager.put("/certs", issue())
         swarm.deploy(**SETTINGS, CERT_VERSION="2")
-        eventually(lambda: not before & {_serial(target) for target in targets}, "all hosts serve the new one")
+        eventually(lambda: not before & {_serial(target) for target in targets}, "all hosts serve the new certificate")
         swarm.wait()
-    print(crowd)
+    print(load)
     assert len({_serial(target) for target in targets}) == 1
-    assert (crowd.codes, crowd.refused) == ({}, [])
+    assert (load.close_codes, load.failed_connects) == ({}, [])
 
 
-def test_new_backends_take_over(swarm: Swarm, targets: list[Target]) -> None:
+def test_an_update_of_the_backends_fails_no_connect(swarm: Swarm, targets: list[Target]) -> None:
     for node in swarm.nodes:
         node.docker("tag", f"{STACK}-backend:latest", f"{STACK}-backend:next")
-    with Crowd(targets) as crowd:
+    with ClientLoad(targets) as load:
         swarm.update("backend", "--image=wss-backend:next")
-        _holds_the_contract(targets[0])
+        _assert_contract_holds(targets[0])
         swarm.wait()
-    print(crowd)
-    assert set(crowd.codes) == {1001}
-    assert crowd.refused == []
-    _holds_the_contract(targets[0])
+    print(load)
+    assert set(load.close_codes) == {1001}
+    assert load.failed_connects == []
+    _assert_contract_holds(targets[0])
 
 
-def test_proxies_with_another_configuration_take_over(swarm: Swarm, targets: list[Target]) -> None:
-    with Crowd(targets) as crowd:
+def test_an_update_of_the_proxies_fails_no_connect(swarm: Swarm, targets: list[Target]) -> None:
+    with ClientLoad(targets) as load:
         swarm.update("proxy", "--env-add=HSTS=1")
         swarm.wait()
-    print(crowd)
-    assert set(crowd.codes) == {1012}
-    assert crowd.refused == []
+    print(load)
+    assert set(load.close_codes) == {1012}
+    assert load.failed_connects == []
     for target in targets:
-        assert "strict-transport-security" in ask(target, "/").headers
-    swarm.update("proxy", "--env-rm=HSTS")  # which the contract does not have
+        assert "strict-transport-security" in http_request(target, "/").headers
+    swarm.update("proxy", "--env-rm=HSTS")  # the contract's tests expect no HSTS
     swarm.wait()
     for target in targets:
-        _holds_the_contract(target)
+        _assert_contract_holds(target)
 
 
 def test_an_update_that_does_not_start_is_rolled_back(swarm: Swarm, targets: list[Target]) -> None:
-    with Crowd(targets) as crowd:
+    with ClientLoad(targets) as load:
         swarm.update("backend", "--env-add=MAX_MESSAGE=a lot")
-        eventually(lambda: swarm.update_state(f"{STACK}_backend") == "rollback_completed", "it is rolled back", 180)
+        eventually(
+            lambda: swarm.update_state(f"{STACK}_backend") == "rollback_completed", "the update is rolled back", 180
+        )
         swarm.wait()
-    print(crowd)
-    assert set(crowd.codes) <= {1001}
-    assert crowd.refused == []
+    print(load)
+    assert set(load.close_codes) <= {1001}
+    assert load.failed_connects == []
     assert "error: MAX_MESSAGE='a lot'" in swarm.logs("backend")
 
 
-def test_a_lost_host_takes_only_its_own_along(swarm: Swarm, targets: list[Target]) -> None:
+def test_a_lost_host_disconnects_only_its_own_clients(swarm: Swarm, targets: list[Target]) -> None:
     lost = swarm.nodes[-1]
-    with Crowd(targets) as crowd:
+    with ClientLoad(targets) as load:
         lost.container.kill()
-        eventually(lambda: "Down" in swarm.manager.docker("node", "ls"), "the manager knows")
-        _holds_the_contract(targets[0])
+        eventually(lambda: "Down" in swarm.manager.docker("node", "ls"), "the manager marks the host as down")
+        _assert_contract_holds(targets[0])
         swarm.wait_for("backend", 3)
-    print(crowd)
-    assert set(crowd.codes) <= {1006}
-    assert crowd.refused == []
+    print(load)
+    assert set(load.close_codes) <= {1006}
+    assert load.failed_connects == []
     for target in targets[:-1]:
-        _holds_the_contract(target)
+        _assert_contract_holds(target)

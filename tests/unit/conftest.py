@@ -1,4 +1,4 @@
-"""The fixtures that several files share."""
+"""Fixtures that several files use."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ import trustme
 import websocket
 from server import TIMEOUT, Connect, Server, Start
 
-# Slow machines are no failure; and what CI says of a commit does not change by chance.
+# No deadline, so that tests do not fail on a slow machine. In CI the examples are the same in each run of a commit.
 hypothesis.settings.register_profile("wss", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("wss")
 
@@ -40,7 +40,7 @@ def client_context(ca: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Return a function that starts a server for one test alone, as one that ends, or counts what it served."""
+    """Return a function that starts a server for one test, for example one that stops it or counts its connections."""
     with ExitStack() as running:
 
         def start(**environment: str) -> Server:
@@ -62,7 +62,7 @@ def _servers() -> Iterator[dict[frozenset[tuple[str, str]], Server]]:
 
 @pytest.fixture
 def share(_servers: dict[frozenset[tuple[str, str]], Server]) -> Start:
-    """Return a function that returns the running server with these settings, for tests that change nothing of it."""
+    """Return a function that returns a running server with these settings, for tests that do not change its state."""
 
     def share(**environment: str) -> Server:
         settings = frozenset(environment.items())
@@ -91,6 +91,6 @@ def connect() -> Iterator[Connect]:
 
 @pytest.fixture
 def clients() -> Iterator[ExitStack]:
-    """What is to be closed after the test."""
+    """A stack of callbacks that close the test's clients."""
     with ExitStack() as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""A handler for many tests: it runs that of the module which the query names, so that they can share a server."""
+"""A handler that runs the handler of the module that the query names, so that many tests can share a server."""
 
 import importlib
 
@@ -6,5 +6,5 @@ from wss import Connection
 
 
 async def handler(connection: Connection) -> None:
-    importlib.invalidate_caches()  # the module may be younger than the server
+    importlib.invalidate_caches()  # the module may have been written after the server started
     await importlib.import_module(connection.request.path.partition("?")[2]).handler(connection)

@@ -13,7 +13,7 @@ from typing import Any
 
 from diagnosis import examine
 from eventually import LIMIT
-from promise import slowness
+from time_limit import slowness
 
 from doctor.finding import Finding
 

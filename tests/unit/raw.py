@@ -1,4 +1,4 @@
-"""A websocket opened by hand, to send what no library would, and to see every frame."""
+"""A websocket client without a library: it can send invalid frames, and returns every frame that it receives."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ HANDSHAKE = (
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
-    """Return a client's frame (RFC 6455 section 5.2), as wrong as it is asked for."""
+    """Return a client's frame (RFC 6455 section 5.2), which the arguments can make invalid."""
     size = len(payload)
     if size < 126:
         length = bytes([size])
@@ -25,12 +25,12 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
     head = bytes([fin << 7 | rsv << 4 | opcode])
     if not masked:
         return head + length + payload
-    # A mask of zeros leaves the payload as it is.
+    # A masking key of zeros does not change the payload.
     return head + bytes([length[0] | 0x80]) + length[1:] + bytes(4) + payload
 
 
 class Client:
-    """A websocket opened by hand, to send what no library would."""
+    """An open websocket; its methods send and receive single frames."""
 
     def __init__(self, server: Server, extra: bytes = b"", query: str = "") -> None:
         self.socket = socket.create_connection(("localhost", server.port), TIMEOUT)
@@ -44,7 +44,7 @@ class Client:
         self.socket.sendall(b"".join(frames))
 
     def receive(self) -> tuple[int, bytes]:
-        """Return opcode and payload of the next frame; a close code stands at the start of the payload."""
+        """Return the opcode and payload of the next frame; the payload of a close frame starts with the code."""
         opcode, size = self.stream.read(2)
         if size == 126:
             (size,) = struct.unpack(">H", self.stream.read(2))
@@ -53,20 +53,21 @@ class Client:
         return opcode & 0xF, self.stream.read(size)
 
     def close_code(self, *, answer: bool = True) -> int | None:
-        """Wait for the close frame, and see that nothing follows; return its code.
+        """Wait for the close frame, check that no data follows, and return the close code.
 
-        `answer` it, as the server waits for that; but not after a violation or the client's close, as it has hung up.
+        `answer`: send a close frame, which the server waits for. After a violation, or after the client's own close
+        frame, the server does not wait: pass False.
         """
         opcode, payload = self.receive()
         assert opcode == CLOSE
         if answer:
             self.send(frame(CLOSE, payload[:2]))
-        assert self.stream.read() == b"", "the server hangs up after its close frame"
+        assert self.stream.read() == b"", "the server sent data after its close frame"
         return int.from_bytes(payload[:2], "big") if payload else None
 
 
 def connect(server: Server, clients: ExitStack, extra: bytes = b"", query: str = "") -> Client:
-    """Open a websocket; `extra` are header lines, `query` comes after the path."""
+    """Open a websocket; `extra` are header lines, `query` is appended to the path."""
     client = Client(server, extra, query)
     clients.callback(client.socket.close)
     clients.callback(client.stream.close)

@@ -1,4 +1,4 @@
-"""A running `python -m wss`, for the tests that need the real thing but no Docker."""
+"""A running `python -m wss`, for tests that need the real server but no Docker."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from eventually import LIMIT, eventually
 REPOSITORY = Path(__file__).parents[2]
 BACKEND = REPOSITORY / "backend"
 HARNESS = REPOSITORY / "tests" / "harness"
-TIMEOUT = LIMIT  # seconds for any single step
+TIMEOUT = LIMIT  # seconds for each step of a test
 
 
 class Server:
-    """A running `python -m wss`; `port` is known when it serves, `lines` are what it has logged so far."""
+    """A running `python -m wss`, with its `port` and the log `lines` so far."""
 
     def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -30,11 +30,11 @@ class Server:
             text=True,
         )
         self.lines: list[str] = []
-        self.opened = 0  # websockets, by the fixture connect
-        self._read = 0  # how many of them wait_for has seen
+        self.opened = 0  # websockets that the fixture connect has opened
+        self._read = 0  # lines that wait_for has read
         self._ended = False
         self._changed = threading.Condition()
-        # All the time, so that a log that nobody waits for does not fill the pipe and block the server.
+        # The thread always reads, so that the log cannot fill the pipe and block the server.
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
         self.port = int(self.wait_for(r"serving wss?://\*:(\d+)"))
@@ -54,7 +54,7 @@ class Server:
         return next(int(json.loads(line)["metrics_port"]) for line in self.lines if "serving" in line)
 
     def wait_for(self, pattern: str) -> str:
-        """Wait for the next line of the log that matches; return its first group."""
+        """Wait for the next log line that matches; return the first group of the match."""
         with self._changed:
             while True:
                 while self._read < len(self.lines):
@@ -62,25 +62,25 @@ class Server:
                     if match := re.search(pattern, self.lines[self._read - 1]):
                         return match.group(1)
                 log = "".join(self.lines[-50:])
-                assert not self._ended, f"ended without {pattern!r} in its log:\n{log}"
-                assert self._changed.wait(TIMEOUT), f"not within {TIMEOUT:.0f} s: {pattern!r} in the log:\n{log}"
+                assert not self._ended, f"the server exited without {pattern!r} in its log:\n{log}"
+                assert self._changed.wait(TIMEOUT), f"no {pattern!r} in the log within {TIMEOUT:.0f} s:\n{log}"
 
     def forget_log(self) -> None:
-        """Let `wait_for` look at nothing that is in the log already."""
+        """Make `wait_for` ignore the lines that are in the log now."""
         with self._changed:
             self._read = len(self.lines)
 
     def wait_until_all_closed(self) -> None:
-        """Wait until every websocket of the fixture connect has ended, so that the next test finds nobody there."""
+        """Wait until all websockets of the fixture connect are closed, so that the next test starts without clients."""
         closed = '"event": "closed"'
-        eventually(lambda: sum(closed in line for line in list(self.lines)) >= self.opened, "all have ended")
+        eventually(lambda: sum(closed in line for line in list(self.lines)) >= self.opened, "all websockets are closed")
 
     def worker(self) -> int:
-        """Return the process of the last worker that logged that it serves."""
+        """Return the PID of the last worker that logged that it serves."""
         return next(int(json.loads(line)["process"]) for line in reversed(self.lines) if "serving" in line)
 
     def worker_memory(self) -> int:
-        """Return the bytes that this worker keeps in memory."""
+        """Return the resident memory of this worker in bytes."""
         (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.worker()}/status").read_text())
         return int(kilobytes) * 1024
 
@@ -89,7 +89,7 @@ class Server:
         return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
-        """Kill it if it still runs, and its workers, which end with it."""
+        """Kill the server if it still runs; its workers exit with it."""
         self.process.kill()
         self.process.wait()
         self._reader.join()
@@ -98,7 +98,7 @@ class Server:
 
 
 def failed_start(**environment: str) -> str:
-    """Run `python -m wss` with settings that it cannot serve with; return its only line."""
+    """Run `python -m wss` with invalid settings; return its only line of output."""
     ended = subprocess.run(
         [sys.executable, "-m", "wss"],
         cwd=BACKEND,

@@ -1,4 +1,4 @@
-"""Messages out of frames, without a server: every split of every message, and what RFC 6455 section 5.4 forbids."""
+"""Messages assembled from frames, without a server: any fragmentation, and the rules of RFC 6455 section 5.4."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ def assembler() -> Assembler:
 
 
 def add_all(into: Assembler, opcode: int, parts: Iterable[bytes]) -> list[str | bytes | Fragment]:
-    """Add a message in these frames."""
+    """Add a message that consists of these frames."""
     *first, last = parts
     opcodes = [opcode, *[CONTINUATION] * len(first)]
     frames = [*(Data(part, fin=0) for part in first), Data(last)]
@@ -29,10 +29,10 @@ CUTS = st.lists(st.integers(0, MAX_MESSAGE), max_size=MAX_FRAGMENTS)
 
 
 @given(text=st.text(max_size=200), cuts=CUTS)
-def test_a_text_is_the_same_however_it_is_split(text: str, cuts: list[int]) -> None:
-    of_one = assembler()
-    for _ in range(2):  # nothing is left of the one before
-        added = add_all(of_one, TEXT, split(text.encode(), cuts))
+def test_a_text_is_the_same_in_any_fragmentation(text: str, cuts: list[int]) -> None:
+    one = assembler()
+    for _ in range(2):  # the second message must not contain anything of the first
+        added = add_all(one, TEXT, split(text.encode(), cuts))
         if not cuts:
             assert added == [text]
             continue
@@ -40,17 +40,17 @@ def test_a_text_is_the_same_however_it_is_split(text: str, cuts: list[int]) -> N
         assert len(fragments) == len(added)
         assert "".join(str(fragment.data) for fragment in fragments) == text
         assert [fragment.fin for fragment in fragments] == [False] * len(cuts) + [True]
-    assert of_one.expects_whole
+    assert one.expects_whole
 
 
 @given(data=st.binary(max_size=MAX_MESSAGE), cuts=CUTS)
-def test_bytes_are_the_same_however_they_are_split(data: bytes, cuts: list[int]) -> None:
+def test_bytes_are_the_same_in_any_fragmentation(data: bytes, cuts: list[int]) -> None:
     parts = add_all(assembler(), BINARY, split(data, cuts))
     assert b"".join(part.data if isinstance(part, Fragment) else part for part in parts) == data  # type: ignore[misc]
 
 
 @given(data=st.binary(max_size=200), cuts=CUTS)
-def test_a_text_that_is_not_valid_utf_8_is_an_error_however_it_is_split(data: bytes, cuts: list[int]) -> None:
+def test_a_text_that_is_not_valid_utf_8_is_an_error_in_any_fragmentation(data: bytes, cuts: list[int]) -> None:
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -61,19 +61,19 @@ def test_a_text_that_is_not_valid_utf_8_is_an_error_however_it_is_split(data: by
 
 
 @given(frames=st.lists(st.tuples(st.sampled_from([CONTINUATION, TEXT, BINARY]), st.integers(0, 1)), max_size=30))
-def test_any_sequence_of_frames_is_taken_or_refused_by_the_rules(frames: list[tuple[int, int]]) -> None:
-    of_one = assembler()
-    under_way = fragments = 0
+def test_a_sequence_of_frames_is_accepted_exactly_if_the_rules_allow_it(frames: list[tuple[int, int]]) -> None:
+    one = assembler()
+    incomplete = fragments = 0
     for opcode, fin in frames:
         fragments = (fragments if opcode == CONTINUATION else 0) + (not fin)
-        legal = (opcode == CONTINUATION) == bool(under_way) and fragments <= MAX_FRAGMENTS
+        legal = (opcode == CONTINUATION) == bool(incomplete) and fragments <= MAX_FRAGMENTS
         if not legal:
             with pytest.raises(WSProtocolError):
-                of_one.add(opcode, Data(b"", fin))
+                one.add(opcode, Data(b"", fin))
             return
-        of_one.add(opcode, Data(b"", fin))
-        under_way = not fin
-        assert of_one.expects_whole != under_way
+        one.add(opcode, Data(b"", fin))
+        incomplete = not fin
+        assert one.expects_whole != incomplete
 
 
 @pytest.mark.parametrize("bit", ["rsv1", "rsv2", "rsv3"])
@@ -86,7 +86,7 @@ def test_a_reserved_bit_is_refused(bit: str) -> None:
 
 
 @given(sizes=st.lists(st.integers(0, 400), min_size=1, max_size=MAX_FRAGMENTS))
-def test_a_message_may_have_so_many_bytes_and_no_more(sizes: list[int]) -> None:
+def test_the_size_of_a_message_is_limited(sizes: list[int]) -> None:
     parts = [bytes(size) for size in sizes]
     if sum(sizes) <= MAX_MESSAGE:
         add_all(assembler(), BINARY, parts)

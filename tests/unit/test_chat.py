@@ -1,4 +1,4 @@
-"""The chat: what it says to whom, and what it refuses."""
+"""The chat example: its messages, their recipients, and errors."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,33 +9,33 @@ import websocket
 from server import Connect, Server, Start
 
 
-class Guest:
+class ChatClient:
     def __init__(self, ws: websocket.WebSocket) -> None:
         self._ws = ws
 
-    def wish(self, kind: str, **fields: Any) -> None:
+    def command(self, kind: str, **fields: Any) -> None:
         self._ws.send(json.dumps({"type": kind, **fields}))
 
     def send(self, message: str) -> None:
         self._ws.send(message)
 
-    def gets(self, kind: str) -> dict[str, Any]:
-        """Return the next message of this kind; those before it are of no interest."""
+    def receive(self, kind: str) -> dict[str, Any]:
+        """Return the next message of this type; skip others."""
         while True:
             message: dict[str, Any] = json.loads(self._ws.recv())
             if message.pop("type") == kind:
                 return message
 
-    def enter(self, name: str, room: str = "tea") -> "Guest":
-        self.wish("enter", room=room, name=name)
-        self.gets("members")
+    def enter(self, name: str, room: str = "tea") -> "ChatClient":
+        self.command("enter", room=room, name=name)
+        self.receive("members")
         return self
 
     def close(self) -> None:
         self._ws.close()
 
 
-New = Callable[[], Guest]
+New = Callable[[], ChatClient]
 
 
 @pytest.fixture
@@ -47,39 +47,39 @@ def server(share: Start) -> Iterator[Server]:
 
 @pytest.fixture
 def new(server: Server, connect: Connect) -> New:
-    return lambda: Guest(connect(server))
+    return lambda: ChatClient(connect(server))
 
 
-def test_who_enters_is_announced_and_told_who_is_there(new: New) -> None:
+def test_a_new_member_is_announced_and_gets_the_list_of_members(new: New) -> None:
     ann = new().enter("Ann")
     bob = new()
-    bob.wish("enter", room=" tea ", name=" Bob ")
-    assert bob.gets("members") == {"room": "tea", "names": ["Ann", "Bob"]}
-    assert ann.gets("entered") == {"room": "tea", "name": "Bob"}
+    bob.command("enter", room=" tea ", name=" Bob ")
+    assert bob.receive("members") == {"room": "tea", "names": ["Ann", "Bob"]}
+    assert ann.receive("entered") == {"room": "tea", "name": "Bob"}
     bob.close()
-    assert ann.gets("left") == {"room": "tea", "name": "Bob"}
-    ann.wish("who", room="tea")
-    assert ann.gets("members") == {"room": "tea", "names": ["Ann"]}
+    assert ann.receive("left") == {"room": "tea", "name": "Bob"}
+    ann.command("who", room="tea")
+    assert ann.receive("members") == {"room": "tea", "names": ["Ann"]}
 
 
-def test_what_is_said_reaches_the_room(new: New) -> None:
+def test_a_message_reaches_all_members_of_its_room(new: New) -> None:
     ann, bob, carl = new().enter("Ann"), new().enter("Bob"), new().enter("Carl", "coffee")
-    ann.wish("say", room="tea", text="hello")
-    for guest in (ann, bob):
-        assert guest.gets("said") == {"room": "tea", "name": "Ann", "text": "hello"}
-    ann.wish("enter", room="coffee", name="Ann")
-    assert carl.gets("entered") == {"room": "coffee", "name": "Ann"}
-    ann.wish("say", room="coffee", text="and here")
-    assert carl.gets("said")["text"] == "and here"
+    ann.command("say", room="tea", text="hello")
+    for client in (ann, bob):
+        assert client.receive("said") == {"room": "tea", "name": "Ann", "text": "hello"}
+    ann.command("enter", room="coffee", name="Ann")
+    assert carl.receive("entered") == {"room": "coffee", "name": "Ann"}
+    ann.command("say", room="coffee", text="and here")
+    assert carl.receive("said")["text"] == "and here"
 
 
-def test_a_whisper_reaches_one_wherever_they_are(new: New) -> None:
+def test_a_whisper_reaches_a_user_in_any_room(new: New) -> None:
     ann, bob = new().enter("Ann"), new().enter("Bob", "coffee")
-    ann.wish("whisper", to="Bob", text="psst")
-    for guest in (ann, bob):
-        assert guest.gets("whispered") == {"name": "Ann", "to": "Bob", "text": "psst"}
-    ann.wish("whisper", to="Carl", text="psst")
-    assert ann.gets("error") == {"text": "'Carl' is not here"}
+    ann.command("whisper", to="Bob", text="psst")
+    for client in (ann, bob):
+        assert client.receive("whispered") == {"name": "Ann", "to": "Bob", "text": "psst"}
+    ann.command("whisper", to="Carl", text="psst")
+    assert ann.receive("error") == {"text": "'Carl' is not here"}
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_a_whisper_reaches_one_wherever_they_are(new: New) -> None:
         ('{"type": "whisper", "to": "Ann", "text": "psst"}', "enter a room first"),
     ],
 )
-def test_what_cannot_be_done_is_said(new: New, message: str, error: str) -> None:
-    guest = new()
-    guest.send(message)
-    assert guest.gets("error") == {"text": error}
-    guest.enter("Ann")
-    guest.wish("enter", room="tea", name="Bob")
-    assert guest.gets("error") == {"text": "your name is 'Ann' already"}
+def test_an_invalid_command_gets_an_error(new: New, message: str, error: str) -> None:
+    client = new()
+    client.send(message)
+    assert client.receive("error") == {"text": error}
+    client.enter("Ann")
+    client.command("enter", room="tea", name="Bob")
+    assert client.receive("error") == {"text": "your name is 'Ann' already"}

@@ -15,7 +15,7 @@ from wss.protocol.close import (
     payload_of,
 )
 
-# The registry that section 7.4.2 founded; of the others up to 2999, none may be sent.
+# IANA's registry (section 7.4.2). Other codes up to 2999 must not be sent.
 REGISTERED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
 
@@ -25,7 +25,7 @@ def test_a_code_may_be_sent_if_it_is_registered_or_private(code: int) -> None:
 
 
 @given(data=st.binary(max_size=300) | st.text(max_size=300))
-def test_a_control_frame_carries_so_many_bytes_and_no_more(data: str | bytes) -> None:
+def test_the_payload_of_a_control_frame_is_limited(data: str | bytes) -> None:
     payload = data.encode() if isinstance(data, str) else data
     if len(payload) <= MAX_CONTROL_PAYLOAD:
         assert payload_of(data) == payload
@@ -48,7 +48,9 @@ def _close(code: int) -> SimpleNamespace:
         (SimpleNamespace(recv=_close(0), sent=None, recv_then_sent=True), (NO_STATUS_RCVD, "client")),
     ],
 )
-def test_the_code_is_that_of_who_closed_first(handshake: SimpleNamespace | None, ended: tuple[int, str]) -> None:
+def test_the_close_code_is_that_of_the_peer_that_closed_first(
+    handshake: SimpleNamespace | None, ended: tuple[int, str]
+) -> None:
     assert Ending.of(handshake).code_and_initiator == ended
 
 
@@ -62,7 +64,7 @@ def test_the_code_is_that_of_who_closed_first(handshake: SimpleNamespace | None,
         (SimpleNamespace(recv=None, sent=_close(1011), recv_then_sent=False), False),
     ],
 )
-def test_each_raise_gets_an_exception_of_its_own(handshake: SimpleNamespace | None, is_ok: bool) -> None:
+def test_exception_returns_a_new_exception_each_time(handshake: SimpleNamespace | None, is_ok: bool) -> None:
     ending = Ending.of(handshake)
     assert isinstance(ending.exception(), ConnectionClosedOK if is_ok else ConnectionClosedError)
     assert ending.exception() is not ending.exception()

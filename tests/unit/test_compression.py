@@ -1,4 +1,4 @@
-"""Compression against clients that make a lot of little."""
+"""Compressed messages that inflate to much larger ones (zip bombs)."""
 
 import zlib
 from contextlib import ExitStack
@@ -19,18 +19,20 @@ def deflated(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     "frames",
     [
-        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="a message over the limit"),
+        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="message over the limit"),
         pytest.param(
             [
                 frame(BINARY, deflated(bytes(65536)) + b"\0\0\xff\xff", fin=False, rsv=COMPRESSED),
                 frame(CONTINUATION, deflated(bytes(10_000_000))),
             ],
-            id="the rest of one that is as large as may be",
+            id="continuation of a message of the maximum size",
         ),
-        pytest.param([frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many that are as large"),
+        pytest.param(
+            [frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many messages of the maximum size"
+        ),
     ],
 )
-def test_what_inflates_too_much_is_refused(share: Start, clients: ExitStack, frames: list[bytes]) -> None:
+def test_data_that_inflates_to_too_much_is_refused(share: Start, clients: ExitStack, frames: list[bytes]) -> None:
     server = share(COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     before = server.worker_memory()
@@ -41,7 +43,7 @@ def test_what_inflates_too_much_is_refused(share: Start, clients: ExitStack, fra
     assert server.worker_memory() - before < 8 * 1024 * 1024
 
 
-def test_as_large_as_may_be_is_taken_compressed_too(share: Start, clients: ExitStack) -> None:
+def test_a_compressed_message_of_the_maximum_size_is_accepted(share: Start, clients: ExitStack) -> None:
     server = share(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The open websocket against clients that break the protocol, or that take and never give (rows 9, 10 and 13)."""
+"""An open websocket, and clients that violate the protocol, never read, or never answer (rows 9, 10, 12 and 13)."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from promise import slowness
 from raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, code, connect, frame
 from server import TIMEOUT, Server, Start
+from time_limit import slowness
 
 
 @pytest.mark.parametrize(
@@ -25,59 +25,65 @@ from server import TIMEOUT, Server, Start
             for bits in range(1, 8)
         ),
         *(pytest.param([frame(PING, rsv=bits)], 1002, id=f"ping with reserved bits {bits}") for bits in range(1, 8)),
-        pytest.param([frame(TEXT, b"\xff\xfe")], 1007, id="text that is no UTF-8"),
-        pytest.param([frame(TEXT, b"\xc3", fin=False), frame(CONTINUATION, b"x")], 1007, id="the same over fragments"),
-        pytest.param([frame(TEXT, b"\xff", fin=False)], 1007, id="the same in a first fragment"),
-        pytest.param([frame(CONTINUATION, b"a")], 1002, id="continuation of nothing"),
+        pytest.param([frame(TEXT, b"\xff\xfe")], 1007, id="text that is not valid UTF-8"),
+        pytest.param(
+            [frame(TEXT, b"\xc3", fin=False), frame(CONTINUATION, b"x")], 1007, id="not valid UTF-8 across fragments"
+        ),
+        pytest.param([frame(TEXT, b"\xff", fin=False)], 1007, id="not valid UTF-8 in a first fragment"),
+        pytest.param([frame(CONTINUATION, b"a")], 1002, id="continuation without a message"),
         pytest.param([frame(TEXT, b"a", fin=False), frame(TEXT, b"b")], 1002, id="a message within a message"),
         pytest.param([frame(PING, b"a" * 126)], 1002, id="ping of 126 bytes"),
         pytest.param([frame(PING, fin=False)], 1002, id="ping in fragments"),
-        pytest.param([frame(CLOSE, b"x")], 1002, id="close with half a code"),
-        pytest.param([frame(CLOSE, code(1000, b"\xff"))], 1007, id="close with a reason that is no UTF-8"),
+        pytest.param([frame(CLOSE, b"x")], 1002, id="close with one byte of a code"),
+        pytest.param([frame(CLOSE, code(1000, b"\xff"))], 1007, id="close with a reason that is not valid UTF-8"),
         *(
             pytest.param([frame(CLOSE, code(number))], 1002, id=f"close code {number}")
             for number in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
         ),
-        # Not violations: answered in kind.
+        # Not violations: answered with the same code.
         *(
             pytest.param([frame(CLOSE, code(number))], number, id=f"close code {number}")
             for number in (1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999)
         ),
         pytest.param([frame(CLOSE)], None, id="close without code"),
         # RFC 6455 section 7.4.1.
-        pytest.param([frame(BINARY, bytes(65537))], 1009, id="a frame over the limit"),
-        pytest.param([frame(BINARY, bytes(40000), fin=False), frame(CONTINUATION, bytes(40000))], 1009, id="a message"),
+        pytest.param([frame(BINARY, bytes(65537))], 1009, id="frame over the limit"),
+        pytest.param(
+            [frame(BINARY, bytes(40000), fin=False), frame(CONTINUATION, bytes(40000))],
+            1009,
+            id="message over the limit",
+        ),
         pytest.param(
             [frame(TEXT, fin=False), *[frame(CONTINUATION, fin=False)] * 10], 1009, id="more fragments than allowed"
         ),
     ],
 )
-def test_what_breaks_the_protocol_ends_that_connection_alone(
+def test_a_violation_closes_only_that_connection(
     one_server: Server, clients: ExitStack, frames: list[bytes], close_code: int | None
 ) -> None:
-    bystander, breaker = connect(one_server, clients), connect(one_server, clients)
-    breaker.send(*frames)
-    assert breaker.close_code(answer=False) == close_code
-    bystander.send(frame(TEXT, b"tom"))
-    assert bystander.receive() == (TEXT, b"tom")
+    other, violator = connect(one_server, clients), connect(one_server, clients)
+    violator.send(*frames)
+    assert violator.close_code(answer=False) == close_code
+    other.send(frame(TEXT, b"tom"))
+    assert other.receive() == (TEXT, b"tom")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "close_code"),
+    ("violation", "close_code"),
     [(frame(TEXT, b"a", rsv=4), 1002), (frame(TEXT, b"\xff"), 1007), (frame(CONTINUATION, b"a"), 1002)],
 )
-def test_what_came_before_a_violation_is_answered_before_the_close(
-    one_server: Server, clients: ExitStack, wrong: bytes, close_code: int
+def test_a_message_before_a_violation_is_answered_before_the_close(
+    one_server: Server, clients: ExitStack, violation: bytes, close_code: int
 ) -> None:
     client = connect(one_server, clients)
-    client.send(frame(TEXT, b"tom"), wrong)
+    client.send(frame(TEXT, b"tom"), violation)
     assert client.receive() == (TEXT, b"tom")
     assert client.close_code(answer=False) == close_code
 
 
 def test_fragments_up_to_the_limit_are_one_message(one_server: Server, clients: ExitStack) -> None:
     client = connect(one_server, clients)
-    for _ in range(3):  # the count starts anew with each message
+    for _ in range(3):  # the count restarts with each message
         client.send(
             frame(TEXT, b"t", fin=False), *[frame(CONTINUATION, b"o", fin=False)] * 9, frame(CONTINUATION, b"m")
         )
@@ -90,11 +96,11 @@ def test_every_ping_of_a_client_that_reads_is_answered(one_server: Server, clien
     assert [client.receive() for _ in range(100)] == [(PONG, bytes([number])) for number in range(100)]
 
 
-def flood_until_cut(connection: socket.socket, flood: bytes) -> None:
+def flood_until_closed(connection: socket.socket, flood: bytes) -> None:
     connection.settimeout(0.2)
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        with suppress(TimeoutError):  # it does not read us either: wait for the cut
+        with suppress(TimeoutError):  # the server has stopped reading, too
             connection.send(flood)
 
 
@@ -105,19 +111,21 @@ def flood_until_cut(connection: socket.socket, flood: bytes) -> None:
         pytest.param(frame(BINARY, bytes(60000)), id="messages to be echoed"),
     ],
 )
-def test_a_client_that_never_reads_is_cut_and_claims_no_memory(share: Start, clients: ExitStack, flood: bytes) -> None:
+def test_a_client_that_never_reads_is_closed_and_memory_is_bounded(
+    share: Start, clients: ExitStack, flood: bytes
+) -> None:
     server = share(APP="apps.echo:handler", SLOW_READER_TIMEOUT="1")
-    bystander, glutton = connect(server, clients), connect(server, clients)
+    other, slow_reader = connect(server, clients), connect(server, clients)
     before = server.worker_memory()
     with pytest.raises(ConnectionError):
-        flood_until_cut(glutton.socket, flood)
+        flood_until_closed(slow_reader.socket, flood)
     assert server.worker_memory() - before < 32 * 1024 * 1024
     server.wait_for("(stopped reading)")
-    bystander.send(frame(TEXT, b"tom"))
-    assert bystander.receive() == (TEXT, b"tom")
+    other.send(frame(TEXT, b"tom"))
+    assert other.receive() == (TEXT, b"tom")
 
 
-def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, clients: ExitStack) -> None:
+def test_a_client_that_answers_pings_stays_connected_and_a_dead_one_is_closed(start: Start, clients: ExitStack) -> None:
     ping = 0.3 * slowness()  # so that this process can answer in time
     server = start(APP="apps.echo:handler", PING_INTERVAL=f"{ping:.2f}", PING_TIMEOUT=f"{ping:.2f}")
     dead, alive, talking = (connect(server, clients) for _ in range(3))
@@ -126,17 +134,17 @@ def test_a_client_that_answers_pings_stays_and_a_silent_one_goes(start: Start, c
         opcode, payload = alive.receive()
         assert opcode == PING
         alive.send(frame(PONG, payload))
-        talking.send(frame(TEXT, b"tom"))  # a sign of life as good as a pong
+        talking.send(frame(TEXT, b"tom"))  # data counts like a pong
         while talking.receive() != (TEXT, b"tom"):
             pass
     assert time.monotonic() - started > 3.7 * ping
-    # Not before its time, and before another ping.
+    # Not before PING_TIMEOUT, and before a second ping.
     assert dead.receive()[0] == PING
     assert dead.close_code(answer=False) == 1011
     assert float(server.wait_for(r'"seconds": ([\d.]+), ')) > 1.8 * ping
 
 
-def test_a_client_is_not_given_up_because_the_server_stood_still(start: Start, clients: ExitStack) -> None:
+def test_a_client_is_not_closed_because_the_server_was_suspended(start: Start, clients: ExitStack) -> None:
     server = start(APP="apps.echo:handler", PING_INTERVAL="0.2", PING_TIMEOUT="1")
     client = connect(server, clients)
     for _ in range(2):
@@ -144,7 +152,7 @@ def test_a_client_is_not_given_up_because_the_server_stood_still(start: Start, c
         assert opcode == PING
         os.kill(server.worker(), signal.SIGSTOP)
         client.send(frame(PONG, payload))
-        time.sleep(1.5)  # longer than PING_TIMEOUT: that is what it is about
+        time.sleep(1.5)  # suspended for longer than PING_TIMEOUT
         os.kill(server.worker(), signal.SIGCONT)
     client.send(frame(TEXT, b"tom"))
     while (received := client.receive())[0] == PING:
@@ -152,13 +160,13 @@ def test_a_client_is_not_given_up_because_the_server_stood_still(start: Start, c
     assert received == (TEXT, b"tom")
 
 
-def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+def test_a_client_is_not_closed_because_its_handler_is_slow(start: Start, clients: ExitStack, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     (tmp_path / "slow.py").write_text(
         "import asyncio, pathlib\n"
         "async def handler(connection):\n"
-        f"    await asyncio.to_thread(pathlib.Path({str(gate)!r}).read_bytes)\n"  # until it is opened below
+        f"    await asyncio.to_thread(pathlib.Path({str(gate)!r}).read_bytes)\n"  # blocks until the test writes
         "    async for message in connection:\n"
         "        await connection.send(message)\n"
     )
@@ -167,7 +175,7 @@ def test_a_client_is_not_given_up_because_its_handler_is_slow(start: Start, clie
     client = connect(server, clients)
     messages = [(TEXT, str(number).encode()) for number in range(30)]
     client.send(*(frame(*message) for message in messages))
-    for _ in range(3):  # the answer to the first was due long before the third
+    for _ in range(3):  # the first pong was due long before the third ping
         opcode, payload = client.receive()
         assert opcode == PING
         client.send(frame(PONG, payload))

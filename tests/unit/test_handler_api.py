@@ -1,4 +1,4 @@
-"""What a handler may do with its connection, as with websockets.asyncio.server.ServerConnection."""
+"""The connection's API for handlers, like that of websockets.asyncio.server.ServerConnection."""
 
 import os
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ Received = list[tuple[int, bytes]]
 
 @pytest.fixture(scope="module")
 def handlers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of the handlers of these tests."""
+    """The directory of these tests' handlers."""
     return tmp_path_factory.mktemp("handlers")
 
 
@@ -23,7 +23,7 @@ def run(share: Start, clients: ExitStack, handlers: Path) -> "Run":
 
 
 class Run:
-    """Connects to a handler that is given as the body of a coroutine, on a server that all these tests share."""
+    """Connects to a handler, given as the body of a coroutine, on a server that these tests share."""
 
     def __init__(self, share: Start, clients: ExitStack, directory: Path) -> None:
         self.server = share(APP="dispatch:handler", PYTHONPATH=f"{directory}{os.pathsep}{Path(__file__).parent}")
@@ -37,7 +37,7 @@ class Run:
         return self.connect()
 
     def connect(self) -> Client:
-        """Connect to the same handler once more."""
+        """Connect to the same handler again."""
         return connect(self.server, self._clients, query=self._query)
 
 
@@ -52,19 +52,19 @@ class Run:
         (BINARY, False, "bytes"),
     ],
 )
-def test_messages_are_text_or_bytes_as_they_are_asked_for(run: Run, sent: int, decode: bool | None, type_: str) -> None:
+def test_recv_returns_str_or_bytes_as_requested(run: Run, sent: int, decode: bool | None, type_: str) -> None:
     client = run(f"message = await connection.recv({decode})", "await connection.send(type(message).__name__)")
     client.send(frame(sent, "é".encode()))
     assert client.receive() == (TEXT, type_.encode())
 
 
-def test_bytes_that_are_no_text_cannot_be_asked_for_as_text(run: Run) -> None:
+def test_decoding_bytes_that_are_not_valid_utf_8_closes_with_1007(run: Run) -> None:
     client = run("await connection.recv(decode=True)")
     client.send(frame(BINARY, b"\xff"))
     assert client.close_code(answer=False) == 1007
 
 
-def test_a_message_can_be_read_while_it_comes(run: Run) -> None:
+def test_a_message_can_be_read_while_it_arrives(run: Run) -> None:
     client = run("async for fragment in connection.recv_streaming():", "    await connection.send(fragment)")
     for kind, part, fin in ((TEXT, "é".encode()[:1], False), (CONTINUATION, "é".encode()[1:], False)):
         client.send(frame(kind, part, fin=fin))
@@ -89,7 +89,7 @@ def test_only_one_task_can_wait_for_a_message(run: Run) -> None:
     assert client.receive() == (TEXT, b"tom")
 
 
-def test_a_wait_that_is_given_up_loses_nothing(run: Run) -> None:
+def test_a_cancelled_recv_loses_no_message(run: Run) -> None:
     client = run(
         "async def give_up():",
         "    waiting = asyncio.create_task(connection.recv())",
@@ -98,7 +98,7 @@ def test_a_wait_that_is_given_up_loses_nothing(run: Run) -> None:
         "    await asyncio.wait([waiting])",
         "    return waiting.cancelled()",
         "await connection.send(str(await give_up()))",
-        "await connection.send(await connection.recv())",  # its first fragment is there
+        "await connection.send(await connection.recv())",  # the first fragment has arrived
         "await connection.send(await connection.recv())",
     )
     assert client.receive() == (TEXT, b"True")
@@ -123,7 +123,7 @@ def test_a_wait_that_is_given_up_loses_nothing(run: Run) -> None:
         ("[]", []),
     ],
 )
-def test_what_can_be_sent(run: Run, argument: str, received: Received) -> None:
+def test_valid_arguments_of_send(run: Run, argument: str, received: Received) -> None:
     client = run(f"await connection.send({argument})")
     assert [client.receive() for _ in received] == received
     assert client.close_code() == 1000
@@ -133,7 +133,7 @@ def test_what_can_be_sent(run: Run, argument: str, received: Received) -> None:
     ("argument", "close_code"),
     [("{}", 1000), ("1", 1000), ("[1]", 1000), ("['a', b'b']", 1011)],
 )
-def test_what_cannot_be_sent(run: Run, argument: str, close_code: int) -> None:
+def test_invalid_arguments_of_send(run: Run, argument: str, close_code: int) -> None:
     client = run("try:", f"    await connection.send({argument})", "except TypeError:", "    pass")
     while (received := client.receive())[0] != CLOSE:
         pass
@@ -144,7 +144,7 @@ def test_what_cannot_be_sent(run: Run, argument: str, close_code: int) -> None:
     "call",
     ["close(1005)", "close(99)", "close(1000, 'é' * 62)", "ping(bytes(126))", "ping('é' * 63)", "pong(bytes(126))"],
 )
-def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str) -> None:
+def test_a_payload_that_no_frame_can_carry_raises_value_error(run: Run, call: str) -> None:
     client = run("try:", f"    await connection.{call}", "except ValueError:", "    await connection.send('no')")
     assert client.receive() == (TEXT, b"no")
     assert client.close_code() == 1000
@@ -154,7 +154,7 @@ def test_what_no_frame_can_carry_is_an_error_of_the_handler(run: Run, call: str)
     "call",
     ["send([1])", "send([b'a', 1])", "ping(5)", "pong([1])", "push(PreparedMessage(5))", "push(PreparedMessage([1]))"],
 )
-def test_numbers_are_no_message(run: Run, call: str) -> None:
+def test_numbers_raise_type_error(run: Run, call: str) -> None:
     client = run(
         "from wss.protocol.frames import PreparedMessage",
         "try:",
@@ -164,11 +164,11 @@ def test_numbers_are_no_message(run: Run, call: str) -> None:
         "    raise",
     )
     while (received := client.receive())[0] != CLOSE:
-        assert received == (BINARY, b"a"), "the first fragment of a message that broke off"
+        assert received == (BINARY, b"a"), "only the first fragment of an incomplete message may arrive"
     assert received[1][:2] == code(1011)
 
 
-def test_a_handler_that_exits_ends_its_own_connection_alone(run: Run) -> None:
+def test_a_handler_that_exits_closes_only_its_own_connection(run: Run) -> None:
     client = run("if await connection.recv() == 'exit':", "    raise SystemExit(1)", "await connection.send('tom')")
     other = run.connect()
     client.send(frame(TEXT, b"exit"))
@@ -177,7 +177,7 @@ def test_a_handler_that_exits_ends_its_own_connection_alone(run: Run) -> None:
     assert other.receive() == (TEXT, b"tom")
 
 
-def test_a_close_that_is_not_answered_ends_after_the_close_timeout(run: Run) -> None:
+def test_an_unanswered_close_returns_after_the_close_timeout(run: Run) -> None:
     client = run(
         "started = asyncio.get_running_loop().time()",
         "await connection.close()",
@@ -187,7 +187,7 @@ def test_a_close_that_is_not_answered_ends_after_the_close_timeout(run: Run) -> 
     assert float(run.server.wait_for("took (.*)")) >= 5
 
 
-def test_nothing_follows_the_close_frame(run: Run) -> None:
+def test_no_data_follows_the_close_frame(run: Run) -> None:
     client = run(
         "async def parts():",
         "    yield 'one'",
@@ -202,22 +202,22 @@ def test_nothing_follows_the_close_frame(run: Run) -> None:
     assert client.stream.read() == b""
 
 
-def test_what_was_sent_before_a_failure_arrives(run: Run) -> None:
+def test_a_message_sent_before_a_failure_arrives(run: Run) -> None:
     client = run("await connection.recv()", "await connection.send('kept')", "await connection.recv(decode=True)")
     client.send(frame(TEXT, b"tom"), frame(BINARY, b"\xff"))
     assert client.receive() == (TEXT, b"kept")
     assert client.close_code(answer=False) == 1007
 
 
-def test_a_close_is_answered_in_time_however_many_messages_wait(run: Run) -> None:
+def test_the_close_handshake_completes_even_if_the_message_queue_is_full(run: Run) -> None:
     client = run("while connection.is_read:", "    await asyncio.sleep(0)")
     client.send(*[frame(TEXT, b"tom")] * 40)
     assert client.receive() == (CLOSE, code(1000))
     client.send(frame(TEXT, b"late"), frame(CLOSE, code(1000)))
-    assert client.stream.read() == b"", "an orderly end, and no reset after CLOSE_TIMEOUT"
+    assert client.stream.read() == b"", "no orderly close, but a reset after CLOSE_TIMEOUT"
 
 
-def test_no_more_is_read_than_one_large_message_while_the_handler_is_busy(run: Run) -> None:
+def test_no_large_message_is_lost_while_the_handler_is_busy(run: Run) -> None:
     client = run(
         "while connection.is_read:",
         "    await asyncio.sleep(0)",
@@ -229,12 +229,12 @@ def test_no_more_is_read_than_one_large_message_while_the_handler_is_busy(run: R
 
 
 @pytest.mark.parametrize("cancelled", ["asyncio.create_task(asyncio.Event().wait())", "asyncio.current_task()"])
-def test_a_handler_that_ends_by_a_cancellation_has_failed(run: Run, cancelled: str) -> None:
+def test_a_cancelled_handler_closes_with_1011(run: Run, cancelled: str) -> None:
     client = run(f"task = {cancelled}", "task.cancel()", "await asyncio.wait_for(asyncio.shield(task), 10)")
     assert client.close_code() == 1011
 
 
-def test_a_pong_answers_the_pings_before_it(run: Run) -> None:
+def test_a_pong_also_answers_earlier_pings(run: Run) -> None:
     client = run(
         "for pong in [await connection.ping(data) for data in 'ab']:", "    await pong", "await connection.send('both')"
     )
@@ -243,7 +243,7 @@ def test_a_pong_answers_the_pings_before_it(run: Run) -> None:
     assert client.receive() == (TEXT, b"both")
 
 
-def test_a_handler_can_serve_something_else(run: Run) -> None:
+def test_a_handler_can_run_another_server(run: Run) -> None:
     client = run(
         "async def greet(reader, writer):",
         "    writer.write(b'hello')",
@@ -269,7 +269,7 @@ def test_a_handler_can_pong(run: Run) -> None:
     assert run("await connection.pong('here')").receive() == (PONG, b"here")
 
 
-def test_it_tells_what_it_is_and_how_it_ended(run: Run) -> None:
+def test_the_connection_has_its_state_and_close_code(run: Run) -> None:
     client = run(
         "assert connection.id and connection.local_address != connection.remote_address",
         "before = connection.state.name, connection.close_code, connection.subprotocol, connection.path",
@@ -283,7 +283,7 @@ def test_it_tells_what_it_is_and_how_it_ended(run: Run) -> None:
     assert run.server.wait_for(r"^(OPEN .*)") == "OPEN None None /wss CLOSED 1000 bye"
 
 
-def test_what_is_sent_after_the_end_raises(run: Run) -> None:
+def test_send_after_the_connection_closed_raises(run: Run) -> None:
     client = run(
         "await connection.wait_closed()",
         "try:",
@@ -296,14 +296,14 @@ def test_what_is_sent_after_the_end_raises(run: Run) -> None:
     assert run.server.wait_for("^(ConnectionClosed.*)") == "ConnectionClosedError no close frame received or sent"
 
 
-def test_answers_to_what_came_together_go_out_together(run: Run) -> None:
+def test_replies_to_messages_of_one_read_are_written_together(run: Run) -> None:
     client = run("async for message in connection:", "    await connection.send(message)")
     messages = [str(number).encode() for number in range(15)]
     client.send(*(frame(TEXT, message) for message in messages))
     assert client.socket.recv(65536) == b"".join(bytes([0x80 | TEXT, len(message)]) + message for message in messages)
 
 
-def test_a_close_frame_comes_after_what_was_sent_before(run: Run) -> None:
+def test_a_close_frame_follows_earlier_messages(run: Run) -> None:
     client = run(
         "async for message in connection:",
         "    await connection.send(message)",

@@ -1,4 +1,4 @@
-"""A request in, a decision out."""
+"""The decision about a request: accept the handshake, or refuse it with a status."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ GOOD = (
 
 
 def request(path: str = "/wss", *, without: str = "", extra: tuple[tuple[str, str], ...] = ()) -> HttpRequest:
-    """A good request, changed: a header left out, others added."""
+    """Return a valid request, with a header removed or others added."""
     return HttpRequest(path, CIMultiDict([*(field for field in GOOD if field[0] != without), *extra]))
 
 
@@ -28,7 +28,7 @@ def decide(request: HttpRequest, **environment: str) -> HttpResponse | None:
 
 
 @pytest.mark.parametrize("path", ["/wss", "/", "/wss?token=secret", "http://localhost/wss", "http://localhost:8282"])
-def test_a_good_request_goes_on(path: str) -> None:
+def test_a_valid_request_is_accepted(path: str) -> None:
     assert decide(request(path)) is None
 
 
@@ -63,7 +63,7 @@ def test_a_good_request_goes_on(path: str) -> None:
         (request(extra=(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),)), 400),
     ],
 )
-def test_a_bad_request_is_refused_with_the_status_that_fits(changed: HttpRequest, status: int) -> None:
+def test_an_invalid_request_is_refused_with_the_right_status(changed: HttpRequest, status: int) -> None:
     response = decide(changed)
     assert response is not None
     assert response.status == status
@@ -80,7 +80,7 @@ def test_every_name_of_domain_is_served(host: str, domain: str) -> None:
     assert decide(request(without="Host", extra=(("Host", host),)), DOMAIN=domain) is None
 
 
-def test_connection_options_of_firefox_are_accepted() -> None:
+def test_the_connection_options_of_firefox_are_accepted() -> None:
     assert decide(request(without="Connection", extra=(("Connection", "keep-alive, Upgrade"),))) is None
 
 
@@ -114,7 +114,7 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
     ("path", "state", "status"),
     [
         ("/healthz", {}, 200),
-        # Full is healthy: what is open goes on.
+        # A full server is healthy: its open websockets work.
         ("/healthz", {"full": True}, 200),
         ("/healthz", {"draining": True}, 503),
         ("/readyz", {}, 200),
@@ -122,17 +122,17 @@ def test_origins_that_are_not_listed_are_forbidden(origins: str, origin: str | N
         ("/readyz", {"draining": True}, 503),
         ("/wss", {"full": True}, 503),
         ("/wss", {"draining": True}, 503),
-        # A bad request stays one: another replica would say the same.
+        # An invalid request gets its usual status: another replica would refuse it, too.
         ("/nope", {"full": True}, 404),
     ],
 )
-def test_a_server_without_room_says_so(path: str, state: dict[str, Any], status: int) -> None:
+def test_a_full_or_draining_server_answers_503(path: str, state: dict[str, Any], status: int) -> None:
     refused = Handshake(read_settings({})).refuse(request(path), **state)
     assert refused is not None
     assert refused.status == status
 
 
-def test_paths_are_a_setting() -> None:
+def test_ws_paths_sets_the_paths() -> None:
     assert decide(request("/chat"), WS_PATHS="/chat,/rooms") is None
     response = decide(request("/wss"), WS_PATHS="/chat,/rooms")
     assert response is not None
@@ -140,7 +140,7 @@ def test_paths_are_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "offered", "chosen"),
+    ("supported", "offered", "chosen"),
     [
         ("", "chat", None),
         ("chat", None, None),
@@ -149,9 +149,9 @@ def test_paths_are_a_setting() -> None:
         ("Chat", "chat", None),
     ],
 )
-def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, chosen: str | None) -> None:
+def test_the_subprotocol_is_one_that_both_support(supported: str, offered: str | None, chosen: str | None) -> None:
     extra = (("Sec-WebSocket-Protocol", offered),) if offered else ()
-    agreed = Handshake(read_settings({"SUBPROTOCOLS": ours})).negotiate(request(extra=extra))
+    agreed = Handshake(read_settings({"SUBPROTOCOLS": supported})).negotiate(request(extra=extra))
     assert agreed.get("Sec-WebSocket-Protocol") == chosen
 
 
@@ -162,7 +162,7 @@ def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, ch
         ("on", "permessage-deflate; client_max_window_bits", "permessage-deflate"),
         ("on", "x-other, permessage-deflate", "permessage-deflate"),
         ("on", "x-permessage-deflate", None),
-        # RFC 7692 section 5: an offer is met in all that it asks of us, or declined, and the next one counts.
+        # RFC 7692 section 5: an offer is accepted with all parameters for the server, or declined for the next one.
         ("on", "permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10"),
         (
             "on",
@@ -174,7 +174,7 @@ def test_a_subprotocol_is_one_that_both_speak(ours: str, offered: str | None, ch
         ("on", "permessage-deflate; bogus=1, permessage-deflate", "permessage-deflate"),
     ],
 )
-def test_compression_is_agreed_to_where_it_is_on(setting: str, offered: str, agreed: str | None) -> None:
+def test_compression_is_negotiated_if_it_is_on(setting: str, offered: str, agreed: str | None) -> None:
     headers = Handshake(read_settings({"COMPRESSION": setting})).negotiate(
         request(extra=(("Sec-WebSocket-Extensions", offered),))
     )
@@ -182,7 +182,7 @@ def test_compression_is_agreed_to_where_it_is_on(setting: str, offered: str, agr
 
 
 @pytest.mark.parametrize("behind_a_proxy", [True, False])
-def test_only_a_proxy_may_name_the_client(behind_a_proxy: bool) -> None:
+def test_only_a_proxy_may_set_the_client_address(behind_a_proxy: bool) -> None:
     claims = ("X-Real-IP", "x-real-ip", "X-Forwarded-For", "X-Forwarded-User", "Forwarded")
     received = request(extra=tuple((name, "192.0.2.7") for name in claims))
     before = received.headers.copy()

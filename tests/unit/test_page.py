@@ -1,4 +1,4 @@
-"""The page on `/`: to those that want no websocket, and with a policy that fits what is in it."""
+"""The page on `/`: it is served to requests without Upgrade, and its Content-Security-Policy matches its content."""
 
 import re
 from base64 import b64encode
@@ -12,19 +12,19 @@ SITE = Path(__file__).parents[2] / "site"
 PAGE = SITE / "index.html"
 
 
-def test_who_wants_no_websocket_gets_the_page() -> None:
+def test_a_request_without_upgrade_gets_the_page() -> None:
     response = decide(request("/?x=1", without="Upgrade"), PAGE=str(PAGE))
     assert response
     assert (response.status, response.body) == (200, PAGE.read_bytes())
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_who_wants_one_gets_it() -> None:
+def test_a_request_with_upgrade_gets_the_websocket() -> None:
     assert decide(request("/"), PAGE=str(PAGE)) is None
 
 
 @pytest.mark.parametrize(("path", "environment"), [("/wss", {"PAGE": str(PAGE)}), ("/", {})])
-def test_elsewhere_or_without_a_page_it_is_426(path: str, environment: dict[str, str]) -> None:
+def test_on_another_path_or_without_a_page_it_gets_426(path: str, environment: dict[str, str]) -> None:
     response = decide(request(path, without="Upgrade"), **environment)
     assert response
     assert response.status == 426
@@ -32,7 +32,7 @@ def test_elsewhere_or_without_a_page_it_is_426(path: str, environment: dict[str,
 
 @pytest.mark.parametrize("element", ["style", "script"])
 @pytest.mark.parametrize("name", ["index.html", "chat.html"])
-def test_a_page_allows_what_is_in_it_and_nothing_else(name: str, element: str) -> None:
+def test_the_policy_of_a_page_allows_only_its_own_content(name: str, element: str) -> None:
     page = (SITE / name).read_text()
     (content,) = re.findall(rf"<{element}[^>]*>(.*?)</{element}>", page, re.DOTALL)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)

@@ -1,4 +1,4 @@
-"""The head of a request: what is let through, and in which words the rest is refused."""
+"""The head of a request: which heads are accepted, and the responses to the others."""
 
 import os
 import signal
@@ -65,12 +65,12 @@ def head_of(size: int) -> str:
         ("GET /wss\r\nHost: localhost", 400, ""),
         ("GET /w ss HTTP/1.1\r\nHost: localhost", 400, ""),
         ("\x05\x01\x00", 400, ""),
-        # RFC 9110 section 9.3.1: content in a GET has no meaning, and may be an attack.
+        # RFC 9110 section 9.3.1: content in a GET has no defined meaning, and may be an attempt at request smuggling.
         (f"{GOOD}Content-Length: 3", 400, ""),
         (f"{GOOD}Transfer-Encoding: chunked", 400, ""),
     ],
 )
-def test_a_head_is_let_through_or_answered(
+def test_a_head_is_accepted_or_refused(
     server: Server, context: ssl.SSLContext | None, request_: str, status: int, field: str
 ) -> None:
     head = answer_to(server, request_.rstrip("\r\n"), "\r\n\r\n", context=context)
@@ -78,11 +78,11 @@ def test_a_head_is_let_through_or_answered(
     assert field in head
 
 
-def test_a_head_in_pieces_is_waited_for(server: Server, context: ssl.SSLContext | None) -> None:
+def test_a_head_in_several_packets_is_accepted(server: Server, context: ssl.SSLContext | None) -> None:
     assert answer_to(server, *f"{GOOD}\r\n", context=context).startswith("HTTP/1.1 101 ")
 
 
-def test_a_frame_right_behind_the_head_is_not_lost(server: Server, context: ssl.SSLContext | None) -> None:
+def test_frames_in_the_same_packet_as_the_head_are_not_lost(server: Server, context: ssl.SSLContext | None) -> None:
     with closing(connect(server, context)) as connection:
         connection.sendall(f"{GOOD}\r\n".encode() + b"\x81\x83\0\0\0\0tom" * 1000)
         with connection.makefile("rb") as stream:
@@ -98,19 +98,19 @@ def test_a_frame_right_behind_the_head_is_not_lost(server: Server, context: ssl.
         pytest.param(b"\x01\x83\0\0\0\0tom" + b"\0\x80\0\0\0\0" * 198 + b"\x80\x80\0\0\0\0", id="fragments"),
     ],
 )
-def test_a_burst_is_answered_to_the_end(server: Server, context: ssl.SSLContext | None, burst: bytes) -> None:
+def test_every_message_of_a_burst_is_answered(server: Server, context: ssl.SSLContext | None, burst: bytes) -> None:
     with closing(connect(server, context)) as connection, connection.makefile("rb") as stream:
         connection.sendall(f"{GOOD}\r\n".encode())
         while stream.readline().strip():
             pass
-        # All of it is there at once, far more than the queue before a handler takes.
+        # The whole burst arrives while the worker is suspended: far more than the message queue holds.
         os.kill(server.worker(), signal.SIGSTOP)
         connection.sendall(burst * 200)
         os.kill(server.worker(), signal.SIGCONT)
         assert stream.read(800) == b"\x81\x02ok" * 200
 
 
-def test_a_head_that_does_not_end_is_not_waited_for(start: Start) -> None:
+def test_an_incomplete_head_is_closed_after_the_handshake_timeout(start: Start) -> None:
     server = start(HANDSHAKE_TIMEOUT="0.5")
     with closing(connect(server)) as connection:
         started = time.monotonic()

@@ -12,7 +12,7 @@ from server import TIMEOUT, Connect, Server, Start, failed_start
 from wss.config.settings import SettingError, read_settings
 
 PROBE = Path(__file__).parents[1] / "harness" / "probe"
-ROOMS = {"APP": "puppet:handler", "PYTHONPATH": str(PROBE)}
+ROOMS = {"APP": "rooms_rpc:handler", "PYTHONPATH": str(PROBE)}
 
 
 class Puppet:

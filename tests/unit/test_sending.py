@@ -1,4 +1,4 @@
-"""What handlers send, to clients that are behind."""
+"""Messages to clients that have not read earlier ones yet."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,7 +8,9 @@ from raw import BINARY, CONTINUATION, TEXT, connect, frame
 from server import Start
 
 
-def test_a_stop_reaches_a_client_that_is_behind(start: Start, clients: ExitStack, tmp_path: Path) -> None:
+def test_the_close_frame_of_a_stop_reaches_a_client_that_reads_late(
+    start: Start, clients: ExitStack, tmp_path: Path
+) -> None:
     (tmp_path / "pushing.py").write_text(
         "async def handler(connection):\n    async for _ in connection:\n"
         "        await connection.send(bytes(8_000_000))\n"
@@ -57,7 +59,7 @@ async def push(connection):
 async def handler(connection):
     async for _ in connection:
         async with asyncio.TaskGroup() as both:
-            # Far more than the client's socket takes: this one waits, and the broadcast, which comes next, does not.
+            # More than the socket buffers hold: this send waits, and the broadcast, which runs next, does not.
             both.create_task(connection.send(bytes(3_000_000)))
             both.create_task(push(connection))
 """

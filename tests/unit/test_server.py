@@ -1,4 +1,4 @@
-"""The package as a process: what it serves, how it ends, what it says when it cannot start."""
+"""`python -m wss` as a process: requests, TLS, health check, and errors at start."""
 
 import os
 import re
@@ -22,7 +22,9 @@ def answer(connection: socket.socket, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
-def test_it_echoes(share: Start, connect: Connect, tls_dir: Path, client_context: ssl.SSLContext, secure: bool) -> None:
+def test_the_server_echoes_text_and_binary(
+    share: Start, connect: Connect, tls_dir: Path, client_context: ssl.SSLContext, secure: bool
+) -> None:
     server = share(APP="apps.echo:handler", **({"TLS_DIR": str(tls_dir)} if secure else {}))
     ws = connect(server, client_context if secure else None)
     ws.send("tom")
@@ -31,7 +33,7 @@ def test_it_echoes(share: Start, connect: Connect, tls_dir: Path, client_context
     assert ws.recv_data() == (websocket.ABNF.OPCODE_BINARY, b"tom")
 
 
-def test_a_room_gets_every_message(start: Start) -> None:
+def test_a_message_reaches_all_members_of_a_room(start: Start) -> None:
     server = start(APP="apps.rooms:handler")
 
     def enter(room: str) -> websocket.WebSocket:
@@ -44,7 +46,7 @@ def test_a_room_gets_every_message(start: Start) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
-def test_the_health_check_asks_the_server(start: Start, tls_dir: Path, secure: bool) -> None:
+def test_the_health_check_queries_the_server(start: Start, tls_dir: Path, secure: bool) -> None:
     environment = {"TLS_DIR": str(tls_dir)} if secure else {}
     server = start(**environment)
     check = [sys.executable, str(BACKEND / "healthy")]
@@ -82,8 +84,10 @@ def test_a_foreign_server_name_gets_421(share: Start, tls_dir: Path, client_cont
     server.wait_for(r"(server name 'elsewhere.example')")
 
 
-def test_a_hello_in_pieces_is_waited_for(share: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
-    # A post-quantum ClientHello does not fit into one packet.
+def test_a_client_hello_in_several_packets_is_accepted(
+    share: Start, tls_dir: Path, client_context: ssl.SSLContext
+) -> None:
+    # A ClientHello with a post-quantum key share does not fit into one packet.
     server = share(TLS_DIR=str(tls_dir))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -99,7 +103,7 @@ def test_a_hello_in_pieces_is_waited_for(share: Start, tls_dir: Path, client_con
         assert tls.version() == "TLSv1.3"
 
 
-def test_a_refused_handshake_ends_with_the_alert_that_says_why(share: Start, tls_dir: Path) -> None:
+def test_a_refused_tls_handshake_ends_with_an_alert(share: Start, tls_dir: Path) -> None:
     server = share(TLS_DIR=str(tls_dir))
     hello_of_tls_1_1 = bytes.fromhex("160301002d010000290302" + "00" * 32 + "000002c0090100")
     connection = socket.create_connection(("localhost", server.port), TIMEOUT)
@@ -107,35 +111,35 @@ def test_a_refused_handshake_ends_with_the_alert_that_says_why(share: Start, tls
 
 
 @pytest.mark.parametrize("setting", ["PORT", "METRICS_PORT"])
-def test_a_port_that_is_taken_ends_the_start(setting: str) -> None:
+def test_a_port_in_use_stops_the_start(setting: str) -> None:
     with socket.create_server(("localhost", 0)) as taken:
         line = failed_start(**{setting: str(taken.getsockname()[1])})
     assert re.fullmatch(rf"error: port \d+: .*Address already in use.* {setting}\n", line)
 
 
-def test_a_certificate_that_clients_would_refuse_ends_the_start(tls_dir: Path) -> None:
+def test_a_certificate_for_another_name_stops_the_start(tls_dir: Path) -> None:
     line = failed_start(TLS_DIR=str(tls_dir), DOMAIN="another.example")
     assert "clients will refuse the certificate for another.example" in line
 
 
-def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, connect: Connect, tmp_path: Path) -> None:
+def test_a_handler_that_raises_closes_only_its_own_connection(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(
         "async def handler(connection):\n"
         "    async for message in connection:\n"
         "        await connection.send(str(1 / int(message)))\n"
     )
     server = start(APP="faulty:handler", PYTHONPATH=str(tmp_path))
-    bystander, victim = connect(server), connect(server)
-    victim.send("0")
-    opcode, frame = victim.recv_data_frame(control_frame=True)
+    other, failing = connect(server), connect(server)
+    failing.send("0")
+    opcode, frame = failing.recv_data_frame(control_frame=True)
     assert (opcode, frame.data[:2]) == (websocket.ABNF.OPCODE_CLOSE, (1011).to_bytes(2, "big"))
     server.wait_for(r"(ZeroDivisionError)")
-    bystander.send("1")
-    assert bystander.recv() == "1.0"
+    other.send("1")
+    assert other.recv() == "1.0"
 
 
 @pytest.mark.parametrize(
-    ("environment", "complaint"),
+    ("environment", "error"),
     [
         ({"APP": "apps.nope:handler"}, "error: APP='apps.nope:handler': there is no module"),
         ({"WORKERS": "many"}, "error: WORKERS='many': not a number of processes"),
@@ -144,5 +148,5 @@ def test_a_handler_that_raises_closes_its_own_connection_only(start: Start, conn
     ],
     ids=["APP", "WORKERS", "TLS_DIR", "RUN_DIR"],
 )
-def test_what_cannot_be_served_ends_at_once_with_one_line(environment: dict[str, str], complaint: str) -> None:
-    assert failed_start(**{"WORKERS": "3", **environment}).startswith(complaint)
+def test_an_invalid_setting_stops_the_start_with_one_line(environment: dict[str, str], error: str) -> None:
+    assert failed_start(**{"WORKERS": "3", **environment}).startswith(error)

@@ -1,7 +1,7 @@
-/* The load generator: one process, one epoll, no websocket library, because it must cost less than what it measures.
+/* The load generator: one process, one epoll, no websocket library, because it must use less CPU than the server.
  *
- * Each line of standard input is a task: `echo port=443 name=wss.example ca=/tls/ca.pem path=/wss payload=128 …`. It
- * answers with `start`, `end` and a line of JSON. It runs in the server's network namespace: nothing is between the two.
+ * Each line of standard input is a task: `echo port=443 name=wss.example ca=/tls/ca.pem path=/wss payload=128 …`. The
+ * output is `start`, `end` and a line of JSON. It runs in the server's network namespace, with no network in between.
  */
 #include "wire.h"
 
@@ -17,14 +17,14 @@
 
 enum {
     EVENTS = 1024,
-    PATIENCE = 30, /* seconds without any reply */
-    OPENERS = 4,   /* threads */
-    BATCH = 100    /* connections that they open before pings are answered */
+    REPLY_TIMEOUT = 30, /* seconds without any reply */
+    OPENERS = 4,        /* threads */
+    BATCH = 100         /* connections that the threads open before pings are answered */
 };
 
 struct task {
     char workload[16];
-    struct place place;
+    struct endpoint endpoint;
     size_t payload;
     unsigned connections, window, resumed;
     double seconds, rate;
@@ -36,15 +36,15 @@ static unsigned count;
 static int events;
 
 static double *latencies;
-static size_t latency_count, latency_room;
+static size_t latency_count, latency_capacity;
 
 /* --- All connections -------------------------------------------------------------------------------------------- */
 
-static void keep_latency(double seconds)
+static void record_latency(double seconds)
 {
-    if (latency_count == latency_room) {
-        latency_room = latency_room ? 2 * latency_room : 1 << 16;
-        latencies = realloc(latencies, latency_room * sizeof *latencies);
+    if (latency_count == latency_capacity) {
+        latency_capacity = latency_capacity ? 2 * latency_capacity : 1 << 16;
+        latencies = realloc(latencies, latency_capacity * sizeof *latencies);
     }
     latencies[latency_count++] = seconds;
 }
@@ -55,23 +55,23 @@ static void watch(struct connection *c, int how)
     epoll_ctl(events, how, c->socket, &event);
 }
 
-/* Takes in what comes within so many seconds; after each client's, `more` may send on. */
-static void turn(double patience, void (*more)(struct connection *))
+/* Process events that occur within so many seconds; call `more` after the events of each client, to send more. */
+static void poll_events(double seconds, void (*more)(struct connection *))
 {
-    static struct epoll_event happened[EVENTS];
-    struct timespec timeout = {.tv_sec = patience, .tv_nsec = (patience - (long)patience) * 1e9};
-    int number = epoll_pwait2(events, happened, EVENTS, &timeout, NULL);
+    static struct epoll_event ready[EVENTS];
+    struct timespec timeout = {.tv_sec = seconds, .tv_nsec = (seconds - (long)seconds) * 1e9};
+    int number = epoll_pwait2(events, ready, EVENTS, &timeout, NULL);
     if (number < 0 && errno != EINTR)
         fail("epoll: %s", strerror(errno));
-    if (number == 0 && patience == PATIENCE)
-        fail("nothing came for %d s", PATIENCE);
+    if (number == 0 && seconds == REPLY_TIMEOUT)
+        fail("no reply for %d s", REPLY_TIMEOUT);
     for (int i = 0; i < number; i++) {
-        struct connection *c = happened[i].data.ptr;
+        struct connection *c = ready[i].data.ptr;
         bool was_waiting = c->unsent_size;
         if (was_waiting)
             connection_flush(c);
-        if (happened[i].events & ~EPOLLOUT)
-            connection_receive(c, keep_latency);
+        if (ready[i].events & ~EPOLLOUT)
+            connection_receive(c, record_latency);
         if (more)
             more(c);
         if (was_waiting != (c->unsent_size > 0))
@@ -87,7 +87,7 @@ static void send_to(struct connection *c, unsigned messages)
         watch(c, EPOLL_CTL_MOD);
 }
 
-/* Some of the connections that are to be opened, for one thread. */
+/* The connections that one thread opens. */
 struct share {
     const struct task *task;
     struct connection *first;
@@ -98,13 +98,13 @@ static void *open_share(void *argument)
 {
     const struct share *share = argument;
     for (unsigned i = 0; i < share->number; i++) {
-        connection_open(&share->first[i], &share->task->place, &ring, NULL);
+        connection_open(&share->first[i], &share->task->endpoint, &ring, NULL);
         connection_set_nonblocking(&share->first[i]);
     }
     return NULL;
 }
 
-/* A few threads at a time, as who opens mostly waits for the server. */
+/* Uses threads, because a connect mostly waits for the server. */
 static void open_up_to(const struct task *task, unsigned connections)
 {
     while (count < connections) {
@@ -116,13 +116,13 @@ static void open_up_to(const struct task *task, unsigned connections)
             shares[i] = (struct share){task, &clients[first + begin], end - begin};
             int error = pthread_create(&threads[i], NULL, open_share, &shares[i]);
             if (error)
-                fail("a thread that opens connections: %s", strerror(error));
+                fail("cannot start a thread: %s", strerror(error));
         }
         for (unsigned i = 0; i < OPENERS; i++)
             pthread_join(threads[i], NULL);
         for (; count < first + number; count++)
             watch(&clients[count], EPOLL_CTL_ADD);
-        turn(0, NULL); /* the pings to those that are open already */
+        poll_events(0, NULL); /* answers pings on the open connections */
     }
 }
 
@@ -132,11 +132,11 @@ static void close_down_to(unsigned connections)
         connection_close(&clients[--count]);
 }
 
-/* Connections stay open from task to task, where they are what it needs: to open them costs more than to measure. */
+/* Connections stay open between tasks if they fit the next one, because opening them takes longer than measuring. */
 static void prepare(const struct task *task)
 {
     static char path[64];
-    const char *wanted = task->place.path ? task->place.path : "";
+    const char *wanted = task->endpoint.path ? task->endpoint.path : "";
     if (strcmp(path, wanted))
         close_down_to(0);
     snprintf(path, sizeof path, "%s", wanted);
@@ -146,7 +146,7 @@ static void prepare(const struct task *task)
         clients[i].due = NULL;
     }
     free_ring(&ring);
-    ring = make_ring(task->payload, task->place.path);
+    ring = make_ring(task->payload, task->endpoint.path);
     open_up_to(task, task->connections);
 }
 
@@ -166,18 +166,18 @@ static uint64_t missing(void)
     return sum;
 }
 
-/* What has not come by now will not: it is counted, and none of these connections is used again. */
+/* Wait for outstanding replies and count those that do not arrive; then these connections are not used again. */
 static uint64_t lost(void)
 {
-    for (double until = now() + PATIENCE; missing() && now() < until;)
-        turn(1, NULL);
+    for (double until = now() + REPLY_TIMEOUT; missing() && now() < until;)
+        poll_events(1, NULL);
     uint64_t number = missing();
     if (number)
         close_down_to(0);
     return number;
 }
 
-/* --- What is counted between two words on standard output -------------------------------------------------------- */
+/* --- The measured interval --------------------------------------------------------------------------------------- */
 
 static double started, own_started;
 
@@ -188,7 +188,7 @@ static double own_cpu(void)
     return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void say_start(void)
+static void report_start(void)
 {
     puts("start");
     fflush(stdout);
@@ -196,8 +196,8 @@ static void say_start(void)
     own_started = own_cpu();
 }
 
-/* Prints the first fields of the result; its end is the caller's. */
-static void say_end(void)
+/* Prints the first fields of the result; the caller prints the others. */
+static void report_end(void)
 {
     double lasted = now() - started, own = own_cpu() - own_started;
     printf("end\n{\"seconds\": %.6f, \"own_cpu\": %.4f", lasted, own / lasted);
@@ -208,28 +208,28 @@ static void say_end(void)
 
 static unsigned window;
 
-static void fill(struct connection *c)
+static void fill_window(struct connection *c)
 {
     unsigned in_flight = c->sent - c->received;
     if (in_flight < window && !c->unsent_size)
         connection_send(c, window - in_flight);
 }
 
-/* Keep all windows full. */
+/* Keep the window of each connection full. */
 static void run_echo(const struct task *task)
 {
     window = task->window;
     for (unsigned i = 0; i < count; i++)
         send_to(&clients[i], window);
     for (double warm = now() + task->seconds / 4; now() < warm;)
-        turn(PATIENCE, fill);
+        poll_events(REPLY_TIMEOUT, fill_window);
     uint64_t before = received();
-    say_start();
-    /* Large messages take their time: one for each at least. */
+    report_start();
+    /* Large messages are slow: receive at least one per connection. */
     while (now() < started + task->seconds || received() - before < count)
-        turn(PATIENCE, fill);
+        poll_events(REPLY_TIMEOUT, fill_window);
     uint64_t messages = received() - before;
-    say_end();
+    report_end();
     printf(", \"messages\": %llu, \"lost\": %llu}\n", (unsigned long long)messages, (unsigned long long)lost());
 }
 
@@ -244,12 +244,12 @@ static double percentile(double share)
     return latency_count ? latencies[(size_t)(share * (latency_count - 1))] * 1e6 : 0;
 }
 
-/* Send at a steady rate, whatever the server does; a latency counts from when its message was due. */
+/* Send at a constant rate, even if the server is slow; latency is measured from the scheduled send time. */
 static void run_paced(const struct task *task)
 {
     for (unsigned i = 0; i < count; i++)
         if (!clients[i].due)
-            clients[i].due = calloc(MOST_IN_FLIGHT, sizeof(double));
+            clients[i].due = calloc(MAX_IN_FLIGHT, sizeof(double));
     uint64_t sent = 0;
     double first = now(), warm = task->seconds / 4;
     bool counting = false;
@@ -258,31 +258,31 @@ static void run_paced(const struct task *task)
         if (!counting && time >= first + warm) {
             counting = true;
             latency_count = 0;
-            say_start();
+            report_start();
         }
         if (counting && time >= started + task->seconds)
             break;
         double due = first + sent / task->rate;
         for (; due <= time; due = first + ++sent / task->rate) {
             struct connection *c = &clients[sent % count];
-            if (c->sent - c->received == MOST_IN_FLIGHT)
+            if (c->sent - c->received == MAX_IN_FLIGHT)
                 fail("the server does not keep up with %.0f messages a second", task->rate);
-            c->due[c->sent % MOST_IN_FLIGHT] = due;
+            c->due[c->sent % MAX_IN_FLIGHT] = due;
             send_to(c, 1);
         }
         double pause = due - now();
-        turn(pause > 0 ? pause : 0, NULL);
+        poll_events(pause > 0 ? pause : 0, NULL);
     }
     size_t messages = latency_count;
-    say_end();
+    report_end();
     qsort(latencies, latency_count, sizeof *latencies, by_size);
     printf(", \"messages\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f", messages, percentile(.5), percentile(.99),
            percentile(.999));
     printf(", \"lost\": %llu}\n", (unsigned long long)lost());
 }
 
-/* One client sends, all get it; then the next. */
-static void run_fan(const struct task *task)
+/* One client sends a message and all clients receive it; then it sends the next. */
+static void run_fan_out(const struct task *task)
 {
     uint64_t rounds = 0;
     double warm = now() + task->seconds / 4;
@@ -291,42 +291,42 @@ static void run_fan(const struct task *task)
         if (!counting && now() >= warm) {
             counting = true;
             rounds = 0;
-            say_start();
+            report_start();
         }
         send_to(&clients[0], 1);
         uint64_t goal = clients[0].sent;
-        double until = now() + PATIENCE;
+        double until = now() + REPLY_TIMEOUT;
         for (unsigned i = 0; i < count; i++)
             while (clients[i].received < goal) {
-                turn(1, NULL);
+                poll_events(1, NULL);
                 if (now() > until)
-                    fail("message %llu did not come to client %u", (unsigned long long)goal, i);
+                    fail("client %u did not receive message %llu", i, (unsigned long long)goal);
             }
         rounds++;
     }
-    say_end();
+    report_end();
     printf(", \"messages\": %llu, \"lost\": 0}\n", (unsigned long long)(rounds * count));
 }
 
-/* Answers pings until there is a line on standard input, or its end. */
-static void hold(void)
+/* Answer pings until there is a line on standard input, or end of file. */
+static void wait_for_task(void)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(events, EPOLL_CTL_ADD, STDIN_FILENO, &event);
-    for (bool held = true; held;) {
-        struct epoll_event happened[EVENTS];
-        int number = epoll_wait(events, happened, EVENTS, -1);
+    for (bool waiting = true; waiting;) {
+        struct epoll_event ready[EVENTS];
+        int number = epoll_wait(events, ready, EVENTS, -1);
         for (int i = 0; i < number; i++) {
-            if (happened[i].data.ptr)
-                connection_receive(happened[i].data.ptr, keep_latency);
+            if (ready[i].data.ptr)
+                connection_receive(ready[i].data.ptr, record_latency);
             else
-                held = false;
+                waiting = false;
         }
     }
     epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
 }
 
-/* Nothing but what is done between tasks: the connections stay open, and pings are answered. */
+/* Only keep the connections open; pings are answered while waiting for the next task. */
 static void run_idle(const struct task *task)
 {
     printf("%u\n", task->connections);
@@ -341,11 +341,11 @@ static void run_handshakes(const struct task *task)
     bool counting = false;
     while (!counting || now() < started + task->seconds) {
         struct connection c;
-        connection_open(&c, &task->place, &none, session);
+        connection_open(&c, &task->endpoint, &none, session);
         resumed += SSL_session_reused(c.ssl);
         handshakes++;
         if (task->resumed) {
-            /* The tickets of TLS 1.3 came before the answer to the upgrade; each is good for one handshake. */
+            /* TLS 1.3 tickets arrive before the response to the upgrade; each is valid for one handshake. */
             SSL_SESSION_free(session);
             session = SSL_get1_session(c.ssl);
         }
@@ -353,10 +353,10 @@ static void run_handshakes(const struct task *task)
         if (!counting) {
             counting = true;
             handshakes = resumed = 0;
-            say_start();
+            report_start();
         }
     }
-    say_end();
+    report_end();
     SSL_SESSION_free(session);
     if (resumed != (task->resumed ? handshakes : 0))
         fail("%llu of %llu handshakes were resumed", (unsigned long long)resumed, (unsigned long long)handshakes);
@@ -367,7 +367,7 @@ static void run_handshakes(const struct task *task)
 
 static struct task read_task(char *line)
 {
-    struct task task = {.place.name = "localhost", .payload = 128, .connections = 1, .window = 1};
+    struct task task = {.endpoint.name = "localhost", .payload = 128, .connections = 1, .window = 1};
     static char *ca_read;
     static SSL_CTX *tls;
     char *word = strtok(line, " \n");
@@ -378,17 +378,17 @@ static struct task read_task(char *line)
             fail("%s has no value", word);
         *value++ = 0;
         if (!strcmp(word, "port"))
-            task.place.port = atoi(value);
+            task.endpoint.port = atoi(value);
         else if (!strcmp(word, "name"))
-            task.place.name = value;
+            task.endpoint.name = value;
         else if (!strcmp(word, "path"))
-            task.place.path = value;
+            task.endpoint.path = value;
         else if (!strcmp(word, "ca")) {
             if (!ca_read) {
                 tls = tls_context(value);
                 ca_read = strdup(value);
             }
-            task.place.tls = tls;
+            task.endpoint.tls = tls;
         } else if (!strcmp(word, "payload"))
             task.payload = atol(value);
         else if (!strcmp(word, "connections"))
@@ -402,7 +402,7 @@ static struct task read_task(char *line)
         else if (!strcmp(word, "rate"))
             task.rate = atof(value);
         else
-            fail("%s is not known", word);
+            fail("unknown field: %s", word);
     }
     return task;
 }
@@ -412,9 +412,9 @@ int main(void)
     static const struct {
         const char *name;
         void (*run)(const struct task *);
-    } workloads[] = {{"echo", run_echo}, {"paced", run_paced}, {"fan", run_fan}, {"idle", run_idle}};
-    prctl(PR_SET_TIMERSLACK, 1UL); /* nanoseconds: a pause is as long as it is asked to be */
-    setvbuf(stdin, NULL, _IONBF, 0); /* epoll waits for what is not read yet */
+    } workloads[] = {{"echo", run_echo}, {"paced", run_paced}, {"fan", run_fan_out}, {"idle", run_idle}};
+    prctl(PR_SET_TIMERSLACK, 1UL); /* nanoseconds, for exact pauses */
+    setvbuf(stdin, NULL, _IONBF, 0); /* epoll does not see data in stdio's buffer */
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
@@ -431,12 +431,12 @@ int main(void)
             while (i < sizeof workloads / sizeof *workloads && strcmp(workloads[i].name, task.workload))
                 i++;
             if (i == sizeof workloads / sizeof *workloads)
-                fail("workload %s is not known", task.workload);
+                fail("unknown workload: %s", task.workload);
             prepare(&task);
             workloads[i].run(&task);
         }
         fflush(stdout);
-        hold();
+        wait_for_task();
     }
     return 0;
 }

@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 enum {
-    RING = 64,              /* distinct messages: a reply that is lost, doubled or somebody else's is seen */
-    RING_BYTES = 8 << 20,   /* at most, in all */
+    RING = 64,              /* distinct messages, to detect lost, duplicate and misdelivered replies */
+    RING_BYTES = 8 << 20,   /* maximum, of all messages together */
     BUFFER = 1 << 18,
-    PATIENCE = 60           /* seconds without any progress while connecting */
+    CONNECT_TIMEOUT = 60    /* seconds without progress while connecting */
 };
 
 /* RFC 6455 section 5.2; the handshake of section 1.3. */
-enum { TEXT = 0x81, PING = 0x89, PONG = 0x8a, MASKED = 0x80, LONGEST_CONTROL = 125 };
+enum { TEXT = 0x81, PING = 0x89, PONG = 0x8a, MASKED = 0x80, MAX_CONTROL = 125 };
 static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ==";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -106,14 +106,14 @@ SSL_CTX *tls_context(const char *ca_file)
     SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     if (SSL_CTX_load_verify_locations(context, ca_file, NULL) != 1)
-        fail("%s is no file with a CA", ca_file);
-    /* One read for a record, and not two. */
+        fail("%s is not a file with a CA certificate", ca_file);
+    /* Reads a TLS record with one read() instead of two. */
     SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return context;
 }
 
-static ssize_t transmit(struct connection *c, const void *data, size_t size)
+static ssize_t send_bytes(struct connection *c, const void *data, size_t size)
 {
     if (!c->ssl)
         return send(c->socket, data, size, MSG_NOSIGNAL);
@@ -124,7 +124,7 @@ static ssize_t transmit(struct connection *c, const void *data, size_t size)
     return -1;
 }
 
-static ssize_t take(struct connection *c, void *buffer, size_t size)
+static ssize_t receive_bytes(struct connection *c, void *buffer, size_t size)
 {
     if (!c->ssl)
         return recv(c->socket, buffer, size, 0);
@@ -138,52 +138,53 @@ static ssize_t take(struct connection *c, void *buffer, size_t size)
     return -1;
 }
 
-static void upgrade(struct connection *c, const struct place *place)
+static void upgrade(struct connection *c, const struct endpoint *endpoint)
 {
     char head[4096];
     int size = snprintf(head, sizeof head,
                         "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                        place->path, place->name, KEY);
-    if (transmit(c, head, size) != size)
-        fail("the handshake could not be sent");
+                        endpoint->path, endpoint->name, KEY);
+    if (send_bytes(c, head, size) != size)
+        fail("cannot send the upgrade request");
     size_t got = 0;
-    /* Byte by byte: what comes behind the head is a message. */
+    /* Byte by byte, because the data after the head is a message. */
     while (got < 4 || memcmp(head + got - 4, "\r\n\r\n", 4)) {
-        if (got == sizeof head - 1 || take(c, head + got, 1) != 1) {
+        if (got == sizeof head - 1 || receive_bytes(c, head + got, 1) != 1) {
             head[got] = 0;
-            fail("the handshake was cut off after: %s", head);
+            fail("the response to the upgrade is incomplete: %s", head);
         }
         got++;
     }
     head[got] = 0;
     if (strncmp(head, "HTTP/1.1 101 ", 13) || !strstr(head, ACCEPT))
-        fail("no websocket: %s", head);
+        fail("the upgrade failed: %s", head);
 }
 
-void connection_open(struct connection *c, const struct place *place, const struct ring *ring, SSL_SESSION *session)
+void connection_open(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
+                     SSL_SESSION *session)
 {
     *c = (struct connection){.ring = ring, .socket = socket(AF_INET, SOCK_STREAM, 0)};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(place->port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(endpoint->port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval patience = {.tv_sec = PATIENCE};
+    struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT};
     int on = 1;
-    setsockopt(c->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(c->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (c->socket < 0 || connect(c->socket, (struct sockaddr *)&address, sizeof address))
-        fail("connecting to port %d: %s", place->port, strerror(errno));
-    if (place->tls) {
-        c->ssl = SSL_new(place->tls);
+        fail("connecting to port %d: %s", endpoint->port, strerror(errno));
+    if (endpoint->tls) {
+        c->ssl = SSL_new(endpoint->tls);
         SSL_set_fd(c->ssl, c->socket);
-        SSL_set_tlsext_host_name(c->ssl, place->name);
-        SSL_set1_host(c->ssl, place->name);
+        SSL_set_tlsext_host_name(c->ssl, endpoint->name);
+        SSL_set1_host(c->ssl, endpoint->name);
         if (session)
             SSL_set_session(c->ssl, session);
         if (SSL_connect(c->ssl) != 1)
             fail("TLS: %s", ERR_error_string(ERR_peek_last_error(), NULL));
     }
-    if (place->path)
-        upgrade(c, place);
+    if (endpoint->path)
+        upgrade(c, endpoint);
 }
 
 void connection_set_nonblocking(struct connection *c)
@@ -202,12 +203,12 @@ void connection_close(struct connection *c)
     free(c->due);
 }
 
-/* --- Talking -------------------------------------------------------------------------------------------------------- */
+/* --- Sending and receiving --------------------------------------------------------------------------------------- */
 
-static void put(struct connection *c, const unsigned char *data, size_t size)
+static void send_or_buffer(struct connection *c, const unsigned char *data, size_t size)
 {
     while (size && !c->unsent_size) {
-        ssize_t sent = transmit(c, data, size);
+        ssize_t sent = send_bytes(c, data, size);
         if (sent < 0) {
             if (errno != EAGAIN)
                 fail("sending: %s", strerror(errno));
@@ -218,9 +219,9 @@ static void put(struct connection *c, const unsigned char *data, size_t size)
     }
     if (!size)
         return;
-    if (c->unsent_room < c->unsent_size + size) {
-        c->unsent_room = c->unsent_size + size;
-        c->unsent = realloc(c->unsent, c->unsent_room);
+    if (c->unsent_capacity < c->unsent_size + size) {
+        c->unsent_capacity = c->unsent_size + size;
+        c->unsent = realloc(c->unsent, c->unsent_capacity);
     }
     memcpy(c->unsent + c->unsent_size, data, size);
     c->unsent_size += size;
@@ -230,7 +231,7 @@ bool connection_flush(struct connection *c)
 {
     size_t done = 0;
     while (done < c->unsent_size) {
-        ssize_t sent = transmit(c, c->unsent + done, c->unsent_size - done);
+        ssize_t sent = send_bytes(c, c->unsent + done, c->unsent_size - done);
         if (sent < 0) {
             if (errno != EAGAIN)
                 fail("sending: %s", strerror(errno));
@@ -247,11 +248,11 @@ void connection_send(struct connection *c, unsigned count)
 {
     const struct ring *ring = c->ring;
     while (count) {
-        /* As many as lie one behind the other. */
+        /* As many as are contiguous in the ring. */
         size_t start = c->sent % ring->count, part = ring->count - start;
         if (part > count)
             part = count;
-        put(c, ring->requests + start * ring->request_size, part * ring->request_size);
+        send_or_buffer(c, ring->requests + start * ring->request_size, part * ring->request_size);
         c->sent += part;
         count -= part;
     }
@@ -259,23 +260,23 @@ void connection_send(struct connection *c, unsigned count)
 
 static void answer_ping(struct connection *c)
 {
-    unsigned char pong[6 + LONGEST_CONTROL], *mask = pong + 2;
+    unsigned char pong[6 + MAX_CONTROL], *mask = pong + 2;
     size_t size = c->ping[1];
     pong[0] = PONG;
     pong[1] = MASKED | size;
     RAND_bytes(mask, 4);
     for (size_t i = 0; i < size; i++)
         pong[6 + i] = c->ping[2 + i] ^ mask[i % 4];
-    put(c, pong, 6 + size);
+    send_or_buffer(c, pong, 6 + size);
 }
 
-/* Takes a ping that is under way, or the first byte of one; returns how much. */
-static size_t take_ping(struct connection *c, const unsigned char *data, size_t size)
+/* Process data of a ping, which may be incomplete; return the number of bytes used. */
+static size_t receive_ping(struct connection *c, const unsigned char *data, size_t size)
 {
     size_t used = 0;
     while (used < size) {
         c->ping[c->ping_part++] = data[used++];
-        if (c->ping_part >= 2 && c->ping[1] > LONGEST_CONTROL)
+        if (c->ping_part >= 2 && c->ping[1] > MAX_CONTROL)
             fail("a ping is too long");
         if (c->ping_part >= 2 && c->ping_part == 2u + c->ping[1]) {
             answer_ping(c);
@@ -292,7 +293,7 @@ static void compare(struct connection *c, const unsigned char *data, size_t size
     while (size) {
         size_t used;
         if (c->ping_part || (!c->received_part && *data == PING && ring->replies[0] == TEXT)) {
-            used = take_ping(c, data, size);
+            used = receive_ping(c, data, size);
         } else {
             const unsigned char *reply = ring->replies + c->received % ring->count * ring->reply_size;
             used = ring->reply_size - c->received_part;
@@ -303,7 +304,7 @@ static void compare(struct connection *c, const unsigned char *data, size_t size
             c->received_part += used;
             if (c->received_part == ring->reply_size) {
                 if (c->due)
-                    latency(now() - c->due[c->received % MOST_IN_FLIGHT]);
+                    latency(now() - c->due[c->received % MAX_IN_FLIGHT]);
                 c->received_part = 0;
                 c->received++;
             }
@@ -317,13 +318,13 @@ void connection_receive(struct connection *c, void (*latency)(double))
 {
     static unsigned char buffer[BUFFER];
     for (;;) {
-        ssize_t got = take(c, buffer, sizeof buffer);
+        ssize_t got = receive_bytes(c, buffer, sizeof buffer);
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0)
-            fail("the server hung up: %s", got ? strerror(errno) : "end of stream");
+            fail("the server closed the connection: %s", got ? strerror(errno) : "end of stream");
         compare(c, buffer, got, latency);
-        /* There is no more, but what TLS has read ahead; if there is, epoll tells. */
+        /* If TLS has no buffered data, or the read did not fill the buffer, epoll reports further data. */
         if (c->ssl ? !SSL_has_pending(c->ssl) : (size_t)got < sizeof buffer)
             return;
     }

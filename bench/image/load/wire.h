@@ -1,4 +1,4 @@
-/* What goes over the wire: messages made before the clock starts, and connections that send and compare them. */
+/* Messages, which are generated before the measurement, and connections that send them and compare the replies. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where the server is; `tls` is NULL where it speaks none, `path` is NULL where it knows no websockets. */
-struct place {
+/* The server's address; `tls` is NULL for a server without TLS, `path` is NULL for one without websockets. */
+struct endpoint {
     int port;
     const char *name;
     const char *path;
     SSL_CTX *tls;
 };
 
-/* Requests to be sent in turn, and their replies: all of one size, one behind the other. */
+/* Requests, which are sent in turn, and the expected replies: all of the same size, contiguous in memory. */
 struct ring {
     size_t count;
     size_t request_size, reply_size;
@@ -27,17 +27,17 @@ struct connection {
     SSL *ssl;
     const struct ring *ring;
     uint64_t sent, received;   /* messages */
-    size_t received_part;      /* bytes of the reply that is under way */
-    unsigned char ping[127];   /* one that is under way, instead of a reply */
-    size_t ping_part;
-    unsigned char *unsent;     /* what the socket did not take */
-    size_t unsent_size, unsent_room;
-    double *due;               /* when each message in flight was to be sent; NULL where nobody asks */
+    size_t received_part;      /* bytes received of an incomplete reply */
+    unsigned char ping[127];   /* an incomplete ping */
+    size_t ping_part;          /* bytes received of it */
+    unsigned char *unsent;     /* bytes that did not fit into the socket's buffer */
+    size_t unsent_size, unsent_capacity;
+    double *due;               /* scheduled send time of each message in flight; NULL if latency is not measured */
 };
 
-enum { MOST_IN_FLIGHT = 1024 }; /* where `due` is kept */
+enum { MAX_IN_FLIGHT = 1024 }; /* messages per connection, if `due` is recorded */
 
-/* Message on standard error, and the end: a load that is not as it should be measures nothing. */
+/* Print a message to standard error and exit: after an error, measurements are invalid. */
 _Noreturn void fail(const char *format, ...);
 double now(void); /* seconds */
 
@@ -45,17 +45,18 @@ SSL_CTX *tls_context(const char *ca_file);
 struct ring make_ring(size_t payload, bool websocket);
 void free_ring(struct ring *ring);
 
-/* Connect, shake hands, upgrade: blocking. `session`: to be resumed, or NULL. */
-void connection_open(struct connection *c, const struct place *place, const struct ring *ring, SSL_SESSION *session);
+/* Connect, with the TLS handshake and the upgrade (blocking). `session` is the TLS session to resume, or NULL. */
+void connection_open(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
+                     SSL_SESSION *session);
 void connection_close(struct connection *c);
 void connection_set_nonblocking(struct connection *c);
 
-/* Send that many messages more; what does not fit waits for connection_flush. */
+/* Send `count` more messages; bytes that do not fit into the socket's buffer are kept for connection_flush. */
 void connection_send(struct connection *c, unsigned count);
-/* Send on what waits; returns whether there is still some. */
+/* Send the bytes that were kept; return whether some remain. */
 bool connection_flush(struct connection *c);
-/* Read and compare what is there; `latency` is told the seconds from `due`, where that is kept. Ends the program at the
-   first wrong byte, or where the server hangs up. */
+/* Read and compare the available data. If `due` is recorded, call `latency` with the seconds since then for each reply.
+   Exits the program at the first wrong byte, or if the server closes the connection. */
 void connection_receive(struct connection *c, void (*latency)(double));
 
 #endif

@@ -1,4 +1,4 @@
-"""One handler for all tests: `?app=echo` and `?app=whoami` choose those examples, else it is `ok`."""
+"""One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`."""
 
 from apps import echo, ok, whoami
 from wss import Connection

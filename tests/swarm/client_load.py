@@ -1,4 +1,4 @@
-"""Clients that stay, over all hosts of a swarm, and one after another that comes; how each of them ended is kept."""
+"""Clients of all hosts of a swarm: long-lived ones that reconnect, and short-lived ones; close codes are recorded."""
 
 import threading
 import time
@@ -11,29 +11,29 @@ import websocket
 from client import TIMEOUT, Target
 from eventually import eventually
 
-CLIENTS = 30  # those that stay
-INTERVAL = 0.1  # seconds between those that come
-# Without a ping of the server for so long, a client knows that its line is dead.
-SILENCE = 25.0
+CLIENTS = 30  # long-lived ones
+INTERVAL = 0.1  # seconds between two short-lived clients
+# Seconds without a frame (the server pings every 5 s), after which a client considers its connection dead.
+IDLE_TIMEOUT = 25.0
 
 
-class Crowd:
-    """To be entered and left; whoever is closed comes back at once."""
+class ClientLoad:
+    """Runs the clients while the context is active; a closed client reconnects at once."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
-        self.codes: Counter[int] = Counter()  # of those that stay, by how they were closed
-        self.refused: list[str] = []  # who found no host that took it
-        self.opened = 0  # by those that stay
-        self.came = 0  # one after another
+        self.close_codes: Counter[int] = Counter()  # of the long-lived clients
+        self.failed_connects: list[str] = []  # no host accepted the client
+        self.opened = 0  # connections of the long-lived clients
+        self.short_lived = 0
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._stay, args=(number,)) for number in range(CLIENTS)]
-        self._threads.append(threading.Thread(target=self._come))
+        self._threads = [threading.Thread(target=self._run_long_lived, args=(number,)) for number in range(CLIENTS)]
+        self._threads.append(threading.Thread(target=self._run_short_lived))
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "ClientLoad":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.came >= 3 and self.opened >= CLIENTS, "all are there")
+        eventually(lambda: self.short_lived >= 3 and self.opened >= CLIENTS, "all clients are connected")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,10 +42,13 @@ class Crowd:
             thread.join()
 
     def __repr__(self) -> str:
-        return f"{self.opened} opened, {dict(self.codes)} closed, {self.came} came, {len(self.refused)} were refused"
+        return (
+            f"{self.opened} opened, close codes {dict(self.close_codes)}, {self.short_lived} short-lived,"
+            f" {len(self.failed_connects)} failed to connect"
+        )
 
     def _connect(self, first: int) -> websocket.WebSocket | None:
-        """Try the hosts in turn, as a client does whose name has several addresses."""
+        """Try the hosts in turn, like a client whose server name has several addresses."""
         failures = []
         for number in range(len(self._targets)):
             target = self._targets[(first + number) % len(self._targets)]
@@ -54,16 +57,16 @@ class Crowd:
                 return websocket.create_connection(target.url, timeout=TIMEOUT, **options)
             except (OSError, websocket.WebSocketException) as error:
                 failures.append(f"{target.host}: {error!r}")
-        self.refused.append("; ".join(failures))
+        self.failed_connects.append("; ".join(failures))
         return None
 
-    def _come(self) -> None:
+    def _run_short_lived(self) -> None:
         while not self._end.wait(INTERVAL):
-            if ws := self._connect(self.came):
-                self.came += 1
+            if ws := self._connect(self.short_lived):
+                self.short_lived += 1
                 ws.close()
 
-    def _stay(self, number: int) -> None:
+    def _run_long_lived(self, number: int) -> None:
         while not self._end.is_set():
             if ws := self._connect(number):
                 self.opened += 1
@@ -71,21 +74,21 @@ class Crowd:
                 assert ws.sock
                 with closing(ws.sock):
                     if code := self._read(ws):
-                        self.codes[code] += 1
+                        self.close_codes[code] += 1
 
     def _read(self, ws: websocket.WebSocket) -> int | None:
-        """Return the code that it was closed with; None where it is open at the end."""
-        silent_since = time.monotonic()
+        """Read until the websocket closes, and return its close code; None if it is open at the end."""
+        last_frame = time.monotonic()
         while not self._end.is_set():
             try:
                 opcode, frame = ws.recv_data_frame(control_frame=True)
             except websocket.WebSocketTimeoutException:
-                if time.monotonic() - silent_since > SILENCE:
+                if time.monotonic() - last_frame > IDLE_TIMEOUT:
                     return 1006
                 continue
             except (OSError, websocket.WebSocketException):
                 return 1006
-            silent_since = time.monotonic()
+            last_frame = time.monotonic()
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 return int.from_bytes(frame.data[:2], "big")
         return None

@@ -1,4 +1,4 @@
-"""A handler that does with rooms what its client says: `["join", "tea"]`; what came back is told as `["join", …]`."""
+"""A handler that lets its client call functions of wss.rooms: `["join", "tea"]` is answered with `["join", result]`."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from wss import Connection
 from wss.rooms import rooms
 
-# Those that are about the connection itself; the others come by way of it.
-OWN = ("id", "bind", "join", "leave")
+# Functions whose first argument is the connection.
+CONNECTION_FUNCTIONS = ("id", "bind", "join", "leave")
 
 
 async def handler(connection: Connection) -> None:
@@ -16,5 +16,6 @@ async def handler(connection: Connection) -> None:
         options: dict[str, Any] = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
         if options.pop("exclude", False):
             options["exclude"] = connection
-        returned = getattr(rooms, name)(*([connection] if name in OWN else []), *arguments, **options)
+        first = [connection] if name in CONNECTION_FUNCTIONS else []
+        returned = getattr(rooms, name)(*first, *arguments, **options)
         await connection.send(json.dumps([name, returned if name == "id" else await returned]))
