@@ -22,7 +22,7 @@ async def handler(connection: Connection) -> None:
         "server": socket.gethostname(),
         "process": os.getpid(),
         "path": connection.request.path,
-        "headers": list(connection.request.headers.items()),
+        "headers": list(connection.request.headers.raw_items()),
         "peer": peer_address(connection),
         "client": client_address(connection),
         "certificate": client_certificate(connection),

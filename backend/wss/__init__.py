@@ -10,6 +10,7 @@ from wss.connection.client import client_address, client_certificate, peer_addre
 from wss.connection.connection import Connection, broadcast
 from wss.handshake.client_certificate import ClientCertificate
 from wss.net.tls import tls_session
+from wss.routing import Router
 
 __all__ = [
     "ClientCertificate",
@@ -17,6 +18,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "Router",
     "broadcast",
     "client_address",
     "client_certificate",

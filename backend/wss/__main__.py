@@ -9,7 +9,7 @@ from wss.config.settings import SettingError, Settings, read_settings
 from wss.connection.plugins import registered
 from wss.observability import metrics
 from wss.observability.logs import start_logging
-from wss.process.app_loader import load_handler
+from wss.process.app_loader import load_application
 from wss.process.supervisor import Supervisor, run_directory
 
 
@@ -17,7 +17,7 @@ def check() -> Settings:
     """Return the settings, or end the process with one line that names what is wrong with them."""
     try:
         settings = read_settings(os.environ)
-        load_handler(settings.app)
+        load_application(settings.app)
         for plugin in registered:  # by the handler's imports
             plugin.check(settings)
     except SettingError as error:

@@ -12,8 +12,9 @@ import picows
 from multidict import CIMultiDict
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
+from wss.application import Application
 from wss.config.settings import Settings
-from wss.connection.connection import Connection, Handler
+from wss.connection.connection import Connection
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.connection.sender import FlushScheduler
@@ -46,7 +47,8 @@ SERVICE_RESTART = (1012, "server is restarting")
 # Seconds that accepted clients have for their handshake when another worker takes over.
 HANDOVER = 1.0
 
-_INTERNAL_ERROR = plain_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+_INTERNAL_ERROR = plain_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", reason="error")
+_TIMEOUT = plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "The application did not answer.", reason="timeout")
 _PROXY_DRAINING_STARTED = plain_response(HTTPStatus.OK, "closing your clients with 1012")
 _NO_CERTIFICATE = plain_response(HTTPStatus.FORBIDDEN, "A client certificate is needed here.", reason="certificate")
 _TOO_FAST = plain_response(
@@ -66,14 +68,15 @@ _TOO_MANY = plain_response(
 class WebSocketServer:
     """One handler on one listening socket; runs in a Loop of wss.net."""
 
-    def __init__(self, handler: Handler, settings: Settings, metrics: Metrics, plugins: Sequence[Plugin] = ()) -> None:
+    def __init__(self, app: Application, settings: Settings, metrics: Metrics, plugins: Sequence[Plugin] = ()) -> None:
+        self._app = app
         self._settings = settings
         self._metrics = metrics
         self._plugins = plugins
         self._handshake = Handshake(settings)
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
-        self._sessions = Sessions(handler, metrics, self._address_limits, self._keepalive, plugins)
+        self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, plugins)
         self._flush_scheduler = FlushScheduler()
         self._tasks: set[asyncio.Task[None]] = set()
         # RFC 6797. Behind a proxy, the proxy adds it.
@@ -91,8 +94,12 @@ class WebSocketServer:
             domain=self._settings.domain,
             limits=Limits(min(self._settings.max_header, _MAX_HEAD), self._settings.handshake_timeout),
             refused=self._metrics.refused,
+            prepare=self._prepare if self._app.process_request else None,
         )
-        self._pinging = asyncio.create_task(self._keepalive.keep())
+        self._periodic = [
+            asyncio.create_task(self._keepalive.keep()),
+            asyncio.create_task(self._sessions.report_orphans()),
+        ]
 
     def _protocol(self, accepted: AcceptedConnection) -> WSProtocol:
         """Return picows' protocol for a connection, as picows.ws_create_server makes it (2.3.1)."""
@@ -120,6 +127,11 @@ class WebSocketServer:
         return self._sessions.connections
 
     @property
+    def orphans(self) -> list[Connection]:
+        """The connections that have ended, and whose handlers go on."""
+        return self._sessions.orphans
+
+    @property
     def draining(self) -> bool:
         return self._draining
 
@@ -141,7 +153,8 @@ class WebSocketServer:
         self._draining = True
         self._listener.close()
         await self._sessions.drain(code, reason, spread=self._settings.stop_spread, patience=patience)
-        self._pinging.cancel()
+        for task in self._periodic:
+            task.cancel()
 
     def close_clients_of_proxy(self, proxy: str) -> dict[str, int]:
         """Close the clients that came through the proxy at this address; return how many."""
@@ -161,12 +174,7 @@ class WebSocketServer:
         self, accepted: AcceptedConnection, upgrade: picows.WSUpgradeRequest
     ) -> picows.WSUpgradeResponseWithListener:
         accepted.decided = True
-        try:
-            decision = self._decide(accepted, upgrade)
-        except Exception:  # ours: picows would send its text to the client, and log nothing
-            log.exception("a handshake failed")
-            self._metrics.refused("error")
-            decision = _INTERNAL_ERROR
+        decision = accepted.decision or self._decide_safely(accepted, HttpRequest.from_picows(upgrade))
         if isinstance(decision, Connection):
             # RFC 9110 section 7.6.1 allows a list here, and any case; picows compares the whole value.
             upgrade.headers["Connection"], upgrade.headers["Upgrade"] = "Upgrade", "websocket"
@@ -176,14 +184,41 @@ class WebSocketServer:
             self._metrics.refused(decision.reason)
         response = picows.WSUpgradeResponse()
         response.version, response.status, response.body = b"HTTP/1.1", decision.status, decision.body
-        response.headers = CIMultiDict({**decision.headers, **self._common_headers})
+        response.headers = CIMultiDict(decision.headers)  # of the application, it may have several of a name
+        response.headers.update(self._common_headers)
         return picows.WSUpgradeResponseWithListener(response, None)
 
-    def _decide(self, accepted: AcceptedConnection, upgrade: picows.WSUpgradeRequest) -> Connection | HttpResponse:
-        request = sanitized(HttpRequest.from_picows(upgrade), behind_a_proxy=bool(self._settings.trusted_proxies))
+    async def _prepare(self, accepted: AcceptedConnection, request: HttpRequest) -> None:
+        """Decide on a request, with the process_request of the application, before picows reads it."""
+        decision = self._decide_safely(accepted, request)
+        if isinstance(decision, Connection):
+            decision = await self._ask_application(decision) or decision
+        accepted.decision = decision
+
+    async def _ask_application(self, connection: Connection) -> HttpResponse | None:
+        try:
+            async with asyncio.timeout(self._settings.handshake_timeout):
+                return await self._app.refuse(connection)
+        except TimeoutError:
+            log.warning("process_request took over %.0f s on %s", self._settings.handshake_timeout, connection.path)
+            return _TIMEOUT
+        except Exception:
+            log.exception("process_request failed on %s", connection.path)
+            return _INTERNAL_ERROR
+
+    def _decide_safely(self, accepted: AcceptedConnection, request: HttpRequest) -> Connection | HttpResponse:
+        try:
+            return self._decide(accepted, request)
+        except Exception:  # ours: picows would send its text to the client, and log nothing
+            log.exception("a handshake failed")
+            return _INTERNAL_ERROR
+
+    def _decide(self, accepted: AcceptedConnection, received: HttpRequest) -> Connection | HttpResponse:
+        request = sanitized(received, behind_a_proxy=bool(self._settings.trusted_proxies))
         refused = self._handshake.refuse(
             request,
-            full=len(self._sessions) >= self._settings.max_connections,
+            has_route=self._app.has_route,
+            full=self._sessions.open_count >= self._settings.max_connections,
             draining=self._draining,
             degraded_reason=self.degraded_reason,
         )
@@ -205,6 +240,7 @@ class WebSocketServer:
             client=client,
             certificate=certificate,
             accepted=accepted.time,
+            transport=accepted.transport,
         )
 
     def _check_certificate(self, certificate: ClientCertificate | None) -> HttpResponse | None:

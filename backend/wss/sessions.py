@@ -12,10 +12,13 @@ from wss.connection.connection import Connection, Handler
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
+from wss.observability.logs import current_connection
 from wss.observability.metrics import Metrics
 from wss.protocol.close import Ending
 
 log = logging.getLogger("wss.server")
+ORPHAN_INTERVAL = 30.0  # seconds between two checks for handlers without a connection
+
 log_of_connections = logging.getLogger("wss.connection")
 
 
@@ -36,11 +39,30 @@ class Sessions:
         self._keepalive = keepalive
         self._plugins = plugins
         self._handling: dict[Connection, asyncio.Task[None]] = {}
+        self._open_count = 0
         self._is_ending = False
         self.handled = metrics.handled
 
-    def __len__(self) -> int:
-        return len(self._handling)
+    @property
+    def open_count(self) -> int:
+        """How many connections have not ended: MAX_CONNECTIONS is about these."""
+        return self._open_count
+
+    @property
+    def orphans(self) -> list[Connection]:
+        """The connections that have ended, and whose handlers go on."""
+        return [connection for connection in self._handling if connection.ending]
+
+    async def report_orphans(self) -> None:
+        """Log that handlers go on without their connections, whenever there are more of them, until cancelled."""
+        reported = 0
+        while True:
+            await asyncio.sleep(ORPHAN_INTERVAL)
+            orphans = self.orphans
+            if len(orphans) > reported:
+                paths = ", ".join(sorted({connection.path for connection in orphans}))
+                log.warning("%d handlers go on although their connections have ended (%s)", len(orphans), paths)
+            reported = len(orphans)
 
     @property
     def connections(self) -> list[Connection]:
@@ -52,6 +74,7 @@ class Sessions:
         return [connection for connection in self.connections if peer_address(connection) == address]
 
     def opened(self, connection: Connection) -> None:
+        self._open_count += 1
         self._address_limits.enter(connection.client)
         self._metrics.opened(connection.opened - connection.accepted, connection.traffic)
         for plugin in self._plugins:
@@ -60,6 +83,7 @@ class Sessions:
         self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
 
     def ended(self, connection: Connection, ending: Ending) -> None:
+        self._open_count -= 1
         self._address_limits.leave(connection.client)
         for plugin in self._plugins:
             plugin.exit(connection)
@@ -111,10 +135,13 @@ class Sessions:
     async def _close_code_of(self, connection: Connection) -> int:
         """Run the handler, and return how to close after it."""
         try:
+            current_connection.set(connection.request_id)
             await self._handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except BaseException as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(ConnectionClosed)[1] is None:
+                return 1000  # the same, in a TaskGroup
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task:
                 if task.cancelling() and self._is_ending:

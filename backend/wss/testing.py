@@ -19,6 +19,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from wss.application import Application
 from wss.config.settings import Settings, read_settings
 from wss.connection.connection import Handler
 from wss.connection.plugins import registered
@@ -53,9 +54,11 @@ class TestServer:
 
 @contextmanager
 def serve(
-    handler: Handler, *, tls: Path | None = None, ca: Path | None = None, **settings: str
+    handler: Handler | Application, *, tls: Path | None = None, ca: Path | None = None, **settings: str
 ) -> Iterator[TestServer]:
     """Serve a handler until the end of the context, and then close its clients with 1001.
+
+    Give it as Application(handler, process_request, lifespan) if these belong to it.
 
     `tls` is a directory with server.pem and server.key for localhost, and `ca` the file with the CA that clients trust
     (trustme makes both); without them, it serves ws. `settings` are those of the README's table, such as
@@ -64,7 +67,8 @@ def serve(
     read = read_settings({"STOP_SPREAD": "0", **settings, **({"TLS_DIR": str(tls)} if tls else {})})
     sock = listening_socket(0)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    thread = threading.Thread(target=_run, args=(handler, read, sock, started))
+    app = handler if isinstance(handler, Application) else Application(handler)
+    thread = threading.Thread(target=_run, args=(app, read, sock, started))
     thread.start()
     try:
         loop, stop = started.result(TIMEOUT)
@@ -76,17 +80,18 @@ def serve(
         thread.join()
 
 
-def _run(handler: Handler, settings: Settings, sock: Any, started: Future[Any]) -> None:
+def _run(app: Application, settings: Settings, sock: Any, started: Future[Any]) -> None:
     async def main() -> None:
         metrics = Metrics()
         for plugin in registered:
             await plugin.start(settings, metrics)
-        server = WebSocketServer(handler, settings, metrics, registered)
-        await server.listen(sock, Certificate(settings.tls, settings, metrics) if settings.tls else None)
-        stop = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), stop))
-        await stop.wait()
-        await server.drain(1001, "server is going away", TIMEOUT)
+        async with app.running():
+            server = WebSocketServer(app, settings, metrics, registered)
+            await server.listen(sock, Certificate(settings.tls, settings, metrics) if settings.tls else None)
+            stop = asyncio.Event()
+            started.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
+            await server.drain(1001, "server is going away", TIMEOUT)
         for plugin in registered:
             plugin.stop()
 

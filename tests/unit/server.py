@@ -14,6 +14,7 @@ from eventually import LIMIT, eventually
 
 REPOSITORY = Path(__file__).parents[2]
 BACKEND = REPOSITORY / "backend"
+DIRECTORY = BACKEND  # in which it runs
 HARNESS = REPOSITORY / "tests" / "harness"
 TIMEOUT = LIMIT  # seconds for each step of a test
 
@@ -24,8 +25,8 @@ class Server:
     def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wss"],
-            cwd=BACKEND,
-            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", **environment},
+            cwd=DIRECTORY,
+            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", "PYTHONPATH": str(BACKEND), **environment},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from wss.config.settings import SettingError
-from wss.process.app_loader import load_handler
+from wss.process.app_loader import load_application
 
 
 def test_the_examples_are_found() -> None:
     for name in ("ok", "echo", "whoami"):
-        assert load_handler(f"apps.{name}:handler").__name__ == "handler"
+        assert load_application(f"apps.{name}:handler").handler.__name__ == "handler"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_examples_are_found() -> None:
 )
 def test_what_is_no_handler_is_named(app: str, complaint: str) -> None:
     with pytest.raises(SettingError, match=complaint):
-        load_handler(app)
+        load_application(app)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_is_no_handler_is_named(app: str, complaint: str) -> None:
     [
         # Not "there is no such module": the file is there, and its own import is what fails.
         ("import no_such_package", r"No module named 'no_such_package' \(.*needy\.py, line 1\)"),
-        ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Mend the module"),
+        ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Correct the module"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(.*needy\.py, line 1\)"),
         ("async def handler(): ...", "cannot be called with the connection alone"),
     ],
@@ -44,4 +44,4 @@ def test_a_faulty_module_is_named_with_its_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "needy", raising=False)
     with pytest.raises(SettingError, match=complaint):
-        load_handler("needy:handler")
+        load_application("needy:handler")

@@ -8,7 +8,20 @@ from server import BACKEND
 
 # From top to bottom: each may import those below it, and no other.
 ORDER = (
-    *("__main__", "testing", "process", "server", "acme_http", "sessions", "rooms", "net", "connection", "handshake"),
+    *(
+        "__main__",
+        "testing",
+        "process",
+        "server",
+        "acme_http",
+        "application",
+        "routing",
+        "sessions",
+        "rooms",
+        "net",
+        "connection",
+        "handshake",
+    ),
     *("observability",),
     *("protocol", "config"),
 )

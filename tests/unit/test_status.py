@@ -33,7 +33,7 @@ def test_status_shows_workers_and_connections(start: Start, connect: Connect, tm
     assert shown.returncode == 0, shown.stderr
     workers, connections = (table.splitlines() for table in shown.stdout.split("\n\n"))
     assert [line.split()[0] for line in workers] == ["worker", "1", "2", "total"]
-    assert workers[-1].split()[1:] == ["3", "3", "3", "9", "3", "6"]
+    assert workers[-1].split()[1:] == ["3", "3", "0", "3", "9", "3", "6"]
     assert len(connections) == 1 + 3
     assert all(re.search(r"(127\.0\.0\.1|::1) +/wss +\d+ +1 +3 +1 +2 +0$", line) for line in connections[1:])
 
@@ -49,3 +49,16 @@ def test_status_says_when_nobody_is_there(tmp_path: Path) -> None:
     shown = status(tmp_path)
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == f"error: no worker answers in RUN_DIR='{tmp_path}'. Is the server running?\n"
+
+
+def test_a_handler_without_a_connection_takes_no_place_and_is_shown(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    (tmp_path / "stays.py").write_text("import asyncio\n\n\nasync def handler(_):\n    await asyncio.sleep(600)\n")
+    path = f"{BACKEND}{os.pathsep}{tmp_path}"
+    server = start(APP="stays:handler", PYTHONPATH=path, RUN_DIR=str(tmp_path / "run"), MAX_CONNECTIONS="1")
+    connect(server).shutdown()
+    server.wait_for('("event": "closed")')
+    connect(server)
+    (total,) = [line.split() for line in status(tmp_path / "run").stdout.splitlines() if line.startswith("total")]
+    assert total[1:4] == ["1", "2", "1"]

@@ -146,6 +146,6 @@ def test_workers_do_not_outlive_their_parent(start: Start) -> None:
     server = start()
     server.process.kill()
     # The log ends when the last process that can write to it is gone.
-    with pytest.raises(AssertionError, match="ended without"):
+    with pytest.raises(AssertionError, match="exited without"):
         server.wait_for("(no such line)")
     assert "stopping" in server.lines[-1]

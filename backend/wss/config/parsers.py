@@ -79,8 +79,11 @@ def _origin(value: str) -> str:
 
 def paths(value: str) -> tuple[str, ...]:
     paths = tuple(_items(value))
-    if not paths or not all(re.fullmatch(r"/[!$&-;=@-Z_a-z~]*", path) for path in paths):
-        raise ValueError("not a list of paths. Give them as they stand in the URL, for example /wss,/chat")
+    if not paths or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
+        raise ValueError(
+            "not a list of paths. Give them as they stand in the URL, with a * at the end for all that start so,"
+            " for example /wss,/chat/*"
+        )
     return paths
 
 
@@ -162,6 +165,13 @@ def log_format(value: str) -> str:
     if value not in ("auto", "json", "text"):
         raise ValueError("not a log format. Give json, text, or auto for text at a terminal")
     return value
+
+
+def log_level(value: str) -> int:
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    if value.lower() not in levels:
+        raise ValueError(f"not a level. Give {', '.join(levels)}")
+    return levels[value.lower()]
 
 
 def processes(value: str) -> int:

@@ -85,6 +85,10 @@ class Settings:
     """Seconds that a client may leave unread what is sent to it."""
     log_format: str = field(metadata=_from("LOG_FORMAT", "auto", parsers.log_format))
     """``json``, ``text``, or ``auto``: text at a terminal."""
+    log_level: int = field(metadata=_from("LOG_LEVEL", "info", parsers.log_level))
+    """The level from which on is logged, as a number of the standard library's logging."""
+    reload: bool = field(metadata=_from("RELOAD", "off", parsers.switch))
+    """Whether the workers are replaced when a Python file of the handler changes: for development."""
     workers: int = field(metadata=_from("WORKERS", "1", parsers.processes))
     """How many processes share the port."""
     port: int = field(metadata=_from("PORT", "8282", parsers.port))

@@ -79,6 +79,7 @@ class Connection(WSListener):
         "request_id",
         "response_headers",
         "traffic",
+        "transport",
         "ws_transport",
     )
 
@@ -93,6 +94,7 @@ class Connection(WSListener):
         client: str,
         certificate: ClientCertificate | None,
         accepted: float,
+        transport: asyncio.Transport,
     ) -> None:
         loop = asyncio.get_running_loop()
         compression = response_headers.get("Sec-WebSocket-Extensions")
@@ -106,6 +108,7 @@ class Connection(WSListener):
         self.certificate = certificate
         # The proxy's, so that its log line and ours have the same; or our own.
         self.request_id: str = request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        self.transport = transport
         self.accepted = accepted
         """When TCP was accepted, as time.monotonic() counts."""
         self.opened = 0.0
@@ -138,7 +141,7 @@ class Connection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
-        self._receiver.start(transport.underlying_transport)
+        self._receiver.start(self.transport)
         self._sender.start(transport)
         self.opened = time.monotonic()
         self._observer.opened(self)
@@ -380,6 +383,12 @@ class Connection(WSListener):
         accepted = HTTPStatus.SWITCHING_PROTOCOLS
         return Response(accepted.value, accepted.phrase, Headers(self.response_headers))
 
+    def respond(self, status: int, text: str) -> Response:
+        """Return a response with a line of text, for process_request to return; headers can be added to it."""
+        answer = HTTPStatus(status)
+        headers = Headers({"Content-Type": "text/plain; charset=utf-8"})
+        return Response(answer.value, answer.phrase, headers, text.encode())
+
     @property
     def path(self) -> str:
         """The path of the request, without its query."""
@@ -398,10 +407,6 @@ class Connection(WSListener):
     def remote_address(self) -> Any:
         """Host and port of the other end: the client's, or the proxy's before us (see client_address)."""
         return _readable(self.transport.get_extra_info("peername"))
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        return self.ws_transport.underlying_transport
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -28,7 +28,7 @@ ALTERNATIVES = {
     "recv_messages": "use recv() or recv_streaming()",
     "server": "keep the connections in a set of your own, or use wss.rooms",
     "start_keepalive": "keepalive runs for every connection: see PING_INTERVAL and PING_TIMEOUT",
-    "username": "it is set by wss.basic_auth",
+    "username": "it is set by websockets.asyncio.server.basic_auth: see process_request",
     "write_limit_high": "it is the setting WRITE_LIMIT",
     "write_limit_low": "it is the setting WRITE_LIMIT",
 }

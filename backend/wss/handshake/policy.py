@@ -6,6 +6,7 @@ Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Fir
 
 import binascii
 from base64 import b64decode
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address
@@ -47,17 +48,24 @@ class Handshake:
         # https://*.example.com as its two ends.
         self._wild_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
         self._paths = settings.ws_paths
+        self._path_prefixes = [path.removesuffix("*") for path in settings.ws_paths if path.endswith("*")]
         self._page = read_page(settings.page) if settings.page else None
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
     def refuse(
-        self, request: HttpRequest, *, full: bool = False, draining: bool = False, degraded_reason: str = ""
+        self,
+        request: HttpRequest,
+        *,
+        full: bool = False,
+        draining: bool = False,
+        degraded_reason: str = "",
+        has_route: Callable[[str], bool] = lambda _: True,
     ) -> HttpResponse | None:
         """Return the response to a sanitized request if it does not become a websocket, or None to go on.
 
         A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
-        `degraded_reason` is for the health path, if all else goes on.
+        `degraded_reason` is for the health path, if all else goes on. `has_route` is asked for paths of WS_PATHS.
         """
         headers = request.headers
         path = request.path
@@ -74,7 +82,7 @@ class Handshake:
             return plain_response(*((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if no_room else (HTTPStatus.OK, "ok")))
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
             return self._page
-        if path not in self._paths:
+        if not self._is_websocket(path) or not has_route(path):
             text = f"No such path. The WebSocket is at {self._paths[0]}."
             return plain_response(HTTPStatus.NOT_FOUND, text, reason="path")
         if refused := _check_upgrade(headers) or self._check_origin(headers):
@@ -101,6 +109,9 @@ class Handshake:
         if self._compression and (compression := deflate.answer_to(offers)):
             agreed["Sec-WebSocket-Extensions"] = compression
         return agreed
+
+    def _is_websocket(self, path: str) -> bool:
+        return path in self._paths or any(path.startswith(prefix) for prefix in self._path_prefixes)
 
     def _check_host(self, headers: CIMultiDict[str]) -> HttpResponse | None:
         # RFC 9112 section 3.2: exactly one.

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict
 from picows import WSUpgradeRequest
+from websockets.exceptions import InvalidHandshake
+from websockets.http11 import Request
+from websockets.streams import StreamReader
 
 
 class HttpRequest(NamedTuple):
@@ -16,6 +19,21 @@ class HttpRequest(NamedTuple):
     @classmethod
     def from_picows(cls, upgrade: WSUpgradeRequest) -> "HttpRequest":
         return cls(upgrade.path.decode("ascii", "surrogateescape"), upgrade.headers)
+
+    @classmethod
+    def parse(cls, head: bytes) -> "HttpRequest | None":
+        """Parse a head that ends after its last header; return None if it is malformed, which picows answers."""
+        reader = StreamReader()
+        reader.feed_data(head + b"\r\n")
+        parsing = Request.parse(reader.read_line)
+        try:
+            next(parsing)
+        except StopIteration as stop:
+            request: Request = stop.value
+            return cls(request.path, CIMultiDict(request.headers.raw_items()))
+        except (ValueError, InvalidHandshake):
+            pass
+        return None
 
     @property
     def path(self) -> str:

@@ -5,11 +5,12 @@ picows itself drops a head of more than 16 KiB without a response, and refuses e
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from wss.handshake.request import HttpRequest
 from wss.handshake.responses import HttpResponse, plain_response
 
 TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
@@ -44,11 +45,17 @@ class AcceptedConnection:
     time: float
     decided: bool = False
     """Whether its request was good enough to be decided on."""
+    transport: Any = None
+    """The asyncio transport, once there is one."""
+    decision: Any = None
+    """What was decided on the request before picows reads it, if anything was; see wss.server."""
     certificate: dict[str, Any] | None = None
     """The client's certificate, verified, as Python's ssl returns it."""
 
 
 ProtocolFactory = Callable[[AcceptedConnection], asyncio.BufferedProtocol]
+# Decides on a request before picows reads it, if that takes more than a function call.
+Prepare = Callable[[AcceptedConnection, HttpRequest], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,12 @@ class RequestHeadReader(asyncio.BufferedProtocol):
     """
 
     def __init__(
-        self, factory: ProtocolFactory, accepted: AcceptedConnection, limits: Limits, refused: Callable[[str], None]
+        self,
+        factory: ProtocolFactory,
+        accepted: AcceptedConnection,
+        limits: Limits,
+        refused: Callable[[str], None],
+        prepare: Prepare | None = None,
     ) -> None:
         self._factory = factory
         self._accepted = accepted
@@ -80,6 +92,8 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         self._buffer = bytearray(limits.head + len(_END))
         self._size = 0
         self._lingering = False
+        self._prepare = prepare
+        self._preparing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -87,6 +101,8 @@ class RequestHeadReader(asyncio.BufferedProtocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._deadline.cancel()
+        if self._preparing:
+            self._preparing.cancel()
 
     def get_buffer(self, _: int) -> memoryview:
         return memoryview(self._buffer)[0 if self._lingering else self._size :]
@@ -95,6 +111,8 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         if self._lingering:
             return
         self._size += size
+        if self._preparing:
+            return  # for the websocket
         if self._buffer[0] == TLS_HANDSHAKE:
             # A TLS client waits for a ServerHello, and would wait until the timeout.
             self._refuse(_TLS_HERE)
@@ -112,14 +130,29 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         line = _REQUEST_LINE.match(head)
         if not line:
             self._refuse(_NOT_HTTP)
-        elif self._limits.any_method or (line[1] == b"GET" and line[2] == b"1.1"):
+        elif self._limits.any_method:
             self._hand_on()
+        elif line[1] == b"GET" and line[2] == b"1.1":
+            self._accepted.transport = self._transport
+            self._accepted.certificate = self._transport.get_extra_info("peercert")
+            if self._prepare and (request := HttpRequest.parse(bytes(head))):
+                self._deadline.cancel()
+                self._transport.pause_reading()
+                self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_hand_on(request))
+            else:
+                self._hand_on()
         else:
             self._refuse(_OLD_HTTP if line[1] == b"GET" else _NOT_GET)
 
+    async def _prepare_and_hand_on(self, request: HttpRequest) -> None:
+        assert self._prepare
+        await self._prepare(self._accepted, request)
+        self._preparing = None
+        self._transport.resume_reading()
+        self._hand_on()
+
     def _hand_on(self) -> None:
         self._deadline.cancel()
-        self._accepted.certificate = self._transport.get_extra_info("peercert")
         protocol = self._factory(self._accepted)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)

@@ -7,12 +7,14 @@ a certificate that cannot fit. Looking does not consume (MSG_PEEK): the handshak
 import asyncio
 import errno
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import aiofastnet
@@ -23,6 +25,7 @@ from wss.handshake.request_head import (
     TLS_HANDSHAKE,
     AcceptedConnection,
     Limits,
+    Prepare,
     ProtocolFactory,
     RequestHeadReader,
 )
@@ -59,6 +62,18 @@ def listening_socket(port: int) -> socket.socket:
     return socket.create_server(everywhere, backlog=BACKLOG, reuse_port=True)
 
 
+def _close_sockets_of(port: int) -> None:
+    """Close all sockets of a port, in a forked child: connections that the parent closes would stay open there."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if link.is_socket():
+                descriptor = int(link.name)
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    is_ours = copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getsockname()[1] == port
+                if is_ours:
+                    os.close(descriptor)
+
+
 class Listener:
     """Accepts on one socket until closed; connections that are open by then go on."""
 
@@ -71,6 +86,7 @@ class Listener:
         domain: frozenset[str],
         limits: Limits,
         refused: Callable[[str], None],
+        prepare: Prepare | None = None,
     ) -> None:
         self._protocol_factory = protocol_factory
         self._socket = sock
@@ -78,8 +94,10 @@ class Listener:
         self._domain = domain
         self._limits = limits
         self._refused = refused  # is told the reason, in one word
+        self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
+        os.register_at_fork(after_in_child=partial(_close_sockets_of, sock.getsockname()[1]))
         self._socket.setblocking(False)
         self._resume()
 
@@ -127,7 +145,7 @@ class Listener:
     async def _open(self, connection: socket.socket, accepted: AcceptedConnection) -> None:
         connection.setblocking(False)
         protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(
-            RequestHeadReader, self._protocol_factory, accepted, self._limits, self._refused
+            RequestHeadReader, self._protocol_factory, accepted, self._limits, self._refused, self._prepare
         )
         misdirected = handed_over = False
         try:

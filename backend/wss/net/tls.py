@@ -76,5 +76,5 @@ def expiry(context: ssl.SSLContext, directory: Path, name: str) -> float:
 
 def tls_session(connection: Connection) -> ssl.SSLObject | None:
     """Return the TLS session of a client (`version()`, `cipher()`, …), or None where TLS ends at a proxy before us."""
-    session: ssl.SSLObject | None = connection.ws_transport.underlying_transport.get_extra_info("ssl_object")
+    session: ssl.SSLObject | None = connection.transport.get_extra_info("ssl_object")
     return session

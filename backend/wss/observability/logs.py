@@ -6,21 +6,26 @@ can break a line: https://www.structlog.org/en/stable/standard-library.html
 
 import logging
 import sys
+from contextvars import ContextVar
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from wss.config.settings import Settings
 
+# The id of the connection whose handler runs: in each line that the handler, or what it calls, logs.
+current_connection: ContextVar[str] = ContextVar("current_connection", default="")
+
 
 def start_logging(settings: Settings) -> None:
-    """Send the package's log to standard error; of the libraries, what is at least a warning."""
+    """Send what is logged to standard error: by this package, by the handler and by libraries, from LOG_LEVEL on."""
     text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         _add_process,
+        _add_connection,
         structlog.stdlib.ExtraAdder(),
     ]
     render: list[Processor] = (
@@ -36,7 +41,13 @@ def start_logging(settings: Settings) -> None:
         )
     )
     logging.getLogger().addHandler(handler)
-    logging.getLogger("wss").setLevel(logging.INFO)
+    logging.getLogger().setLevel(settings.log_level)
+
+
+def _add_connection(_logger: object, _method: str, event: EventDict) -> EventDict:
+    if id_ := current_connection.get():
+        event["id"] = id_
+    return event
 
 
 def _add_process(_logger: object, _method: str, event: EventDict) -> EventDict:

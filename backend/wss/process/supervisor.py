@@ -21,6 +21,7 @@ from pathlib import Path
 from wss.config.settings import SettingError, Settings
 from wss.net.listener import listening_socket
 from wss.observability import metrics, status
+from wss.process.reload import watch
 
 log = logging.getLogger("wss.parent")
 
@@ -53,6 +54,8 @@ class Supervisor:
         self._serving: set[Process] = set()  # those that did so once
         self._numbers: set[int] = set()  # those that are taken, by workers that are being started, too
         self._replacing: asyncio.Task[None] | None = None
+        self._reload = settings.reload
+        self._watching: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
 
@@ -71,6 +74,8 @@ class Supervisor:
                 return 0 if self._stopping.is_set() else 1
             for sock in others:
                 self._monitoring.create_task(self._respawn(sock))
+            if self._reload and not self._stopping.is_set():
+                self._watching = self._monitoring.create_task(watch(Path.cwd(), self.replace))
         return 1 if self._failed else 0
 
     def replace(self) -> None:
@@ -100,6 +105,8 @@ class Supervisor:
             self._kill(*self._workers)
             return
         self._stopping.set()
+        if self._watching:
+            self._watching.cancel()
         for sock in self._current:
             sock.close()
         for worker in self._workers:

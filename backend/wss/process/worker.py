@@ -12,12 +12,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from wss import acme_http as plain_http
+from wss.application import Application
 from wss.config.settings import SettingError, Settings, read_settings
 from wss.connection.plugins import registered
 from wss.net.certificate import Certificate, follow_expiry
@@ -25,7 +26,7 @@ from wss.net.loop import Loop
 from wss.observability import metrics, status
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics
-from wss.process.app_loader import load_handler
+from wss.process.app_loader import describe, load_application
 from wss.server import PROXY_DRAINING, SERVICE_RESTART, WebSocketServer
 
 log = logging.getLogger("wss.worker")
@@ -40,7 +41,7 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
 
     Raises SettingError where a setting cannot be used.
     """
-    handler = load_handler(settings.app)
+    app = load_application(settings.app)
     assert settings.run_dir  # the parent's
     metrics.write_into(settings.run_dir, number)
     counts = Metrics()
@@ -48,39 +49,50 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
     keeping = [asyncio.create_task(counts.keep())]
     for plugin in registered:  # by the handler's imports
         await plugin.start(settings, counts)
-    server = WebSocketServer(handler, settings, counts, registered)
-    commands: dict[str, Callable[..., dict[str, Any]]] = {
-        status.DESCRIBE: Report(server, counts).describe,
-        PROXY_DRAINING: server.close_clients_of_proxy,
-    }
-    answering = await status.serve_control_socket(status.socket_path(settings.run_dir, number), commands)
-    await server.listen(sock, certificate)
-    if certificate:
-        keeping.append(asyncio.create_task(certificate.follow()))
-    elif settings.expiry_file:
-        keeping.append(asyncio.create_task(follow_expiry(settings.expiry_file, counts)))
-    plain = plain_http.listen(settings, settings.challenges) if settings.challenges else None
-    _tell_parent()
-    scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
-    log.info(
-        "serving %s://*:%d",
-        scheme,
-        port,
-        extra={"app": settings.app, "workers": settings.workers, "metrics_port": settings.metrics_port},
-    )
-    code, reason = await stop
-    if plain:
-        plain.close()
-    if code == SERVICE_RESTART[0]:
-        await server.hand_over()
-    log.info("stopping: closing %d connections with %d", len(server.connections), code)
-    await server.drain(code, reason, DRAIN_TIMEOUT)
-    answering.close()
+    async with _lifespan(app, settings):
+        server = WebSocketServer(app, settings, counts, registered)
+        commands: dict[str, Callable[..., dict[str, Any]]] = {
+            status.DESCRIBE: Report(server, counts).describe,
+            PROXY_DRAINING: server.close_clients_of_proxy,
+        }
+        answering = await status.serve_control_socket(status.socket_path(settings.run_dir, number), commands)
+        await server.listen(sock, certificate)
+        if certificate:
+            keeping.append(asyncio.create_task(certificate.follow()))
+        elif settings.expiry_file:
+            keeping.append(asyncio.create_task(follow_expiry(settings.expiry_file, counts)))
+        plain = plain_http.listen(settings, settings.challenges) if settings.challenges else None
+        _tell_parent()
+        scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
+        log.info(
+            "serving %s://*:%d",
+            scheme,
+            port,
+            extra={"app": settings.app, "workers": settings.workers, "metrics_port": settings.metrics_port},
+        )
+        code, reason = await stop
+        if plain:
+            plain.close()
+        if code == SERVICE_RESTART[0]:
+            await server.hand_over()
+        log.info("stopping: closing %d connections with %d", len(server.connections), code)
+        await server.drain(code, reason, DRAIN_TIMEOUT)
+        answering.close()
     for plugin in registered:
         plugin.stop()
     for task in keeping:
         task.cancel()
     counts.flush()
+
+
+@asynccontextmanager
+async def _lifespan(app: Application, settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as running:
+        try:
+            await running.enter_async_context(app.running())
+        except Exception as error:
+            raise SettingError(f"APP={settings.app!r}: lifespan fails with {describe(error)}") from None
+        yield
 
 
 class Report:
@@ -101,6 +113,7 @@ class Report:
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._counts.opened_so_far,
+            "orphans": len(self._server.orphans),
             **self._counts.traffic().as_dict(),
             "connections": [
                 {

@@ -1,0 +1,249 @@
+"""What a handler's module may have beside it: process_request, lifespan; and a router in its place."""
+
+import asyncio
+import logging
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps.echo import handler as echo
+from eventually import eventually
+from raw import HANDSHAKE, TEXT, frame
+from server import BACKEND, failed_start
+from websockets.asyncio.server import basic_auth
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Request, Response
+from wss import Connection, Router
+from wss.application import Application
+from wss.testing import TestServer, serve
+
+
+def refused(server: TestServer, path: str = "/wss", **options: Any) -> Response:
+    with pytest.raises(InvalidStatus) as refusal, server.connect(path, **options):
+        pass
+    return refusal.value.response
+
+
+def echoes(server: TestServer, path: str = "/wss", **options: Any) -> None:
+    with server.connect(path, **options) as client:
+        client.send("tom")
+        assert client.recv(timeout=60) == "tom"
+
+
+async def _token(connection: Connection, request: Request) -> Response | None:
+    await asyncio.sleep(0)
+    return None if request.path.endswith("?token=secret") else connection.respond(HTTPStatus.UNAUTHORIZED, "Log in.")
+
+
+def test_process_request_decides_before_the_websocket_opens() -> None:
+    with serve(Application(echo, _token)) as server:
+        echoes(server, "/wss?token=secret")
+        response = refused(server)
+        assert (response.status_code, response.body) == (401, b"Log in.")
+
+
+def test_a_response_has_the_headers_of_the_application() -> None:
+    def forbid(connection: Connection, _: Request) -> Response:
+        response = connection.respond(403, "Elsewhere.")
+        response.headers["Link"] = "https://elsewhere.example/"
+        response.headers["Set-Cookie"] = "a=1"
+        response.headers["Set-Cookie"] = "b=2"
+        return response
+
+    with serve(Application(echo, forbid)) as server:
+        response = refused(server)
+        assert (response.status_code, response.headers["Link"]) == (403, "https://elsewhere.example/")
+        assert response.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+        assert response.headers.get_all("Content-Length") == ["10"]
+
+
+def test_basic_auth_of_websockets() -> None:
+    async def whoami(connection: Connection) -> None:
+        await connection.send(connection.username)
+
+    authenticate: Any = basic_auth(realm="chat", credentials=("ann", "secret"))
+    with serve(Application(whoami, authenticate)) as server:
+        response = refused(server)
+        assert (response.status_code, response.headers["WWW-Authenticate"][:18]) == (401, 'Basic realm="chat"')
+        credentials = {"Authorization": "Basic " + b64encode(b"ann:secret").decode()}
+        with server.connect(additional_headers=credentials) as client:
+            assert client.recv(timeout=60) == "ann"
+
+
+async def _fails(_: Connection, __: Request) -> Response | None:
+    raise LookupError("no database")
+
+
+async def _hangs(_: Connection, __: Request) -> Response | None:
+    await asyncio.Event().wait()
+    return None
+
+
+def _returns_nonsense(_: Connection, __: Request) -> Any:
+    return 401
+
+
+@pytest.mark.parametrize(
+    ("process_request", "status", "line"),
+    [
+        (_fails, 500, "no database"),
+        (_hangs, 503, "process_request took over 1 s on /wss"),
+        (_returns_nonsense, 500, "process_request returned 401"),
+    ],
+)
+def test_a_faulty_process_request_refuses_and_is_logged(
+    caplog: pytest.LogCaptureFixture, process_request: Any, status: int, line: str
+) -> None:
+    with serve(Application(echo, process_request), HANDSHAKE_TIMEOUT="1") as server:
+        assert refused(server).status_code == status
+    assert line in caplog.text
+
+
+def test_process_request_is_not_asked_for_what_the_server_refuses() -> None:
+    asked: list[str] = []
+
+    def ask(connection: Connection, _: Request) -> None:
+        asked.append(connection.path)
+
+    with serve(Application(echo, ask), ORIGINS="https://app.example") as server:
+        assert refused(server, "/nope").status_code == 404
+        assert refused(server, origin="https://evil.example").status_code == 403
+        echoes(server)
+    assert asked == ["/wss"]
+
+
+def test_messages_that_come_with_the_handshake_are_not_lost() -> None:
+    with (
+        serve(Application(echo, _token)) as server,
+        socket.create_connection(("localhost", server.port), 60) as client,
+    ):
+        client.sendall(HANDSHAKE.replace(b"/wss", b"/wss?token=secret") + frame(TEXT, b"tom"))
+        with client.makefile("rb") as stream:
+            while stream.readline() != b"\r\n":
+                pass
+            assert stream.read(5) == b"\x81\x03tom"
+
+
+def test_a_client_that_leaves_during_process_request_is_forgotten() -> None:
+    cancelled = asyncio.Event()
+
+    async def wait(_: Connection, __: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with serve(Application(echo, wait), HANDSHAKE_TIMEOUT="2") as server:
+        with socket.create_connection(("localhost", server.port), 60) as client:
+            client.sendall(HANDSHAKE)
+        eventually(cancelled.is_set, "process_request is cancelled")
+
+
+def test_lifespan_is_entered_before_the_first_client_and_left_after_the_last_one() -> None:
+    events: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        events.append("enter")
+        yield
+        events.append("exit")
+
+    async def handler(connection: Connection) -> None:
+        events.append("open")
+        await connection.wait_closed()
+        events.append("closed")
+
+    with serve(Application(handler, lifespan=lifespan)) as server, server.connect():
+        eventually(lambda: "open" in events, "the handler runs")
+    assert events == ["enter", "open", "closed", "exit"]
+
+
+def test_a_task_of_lifespan_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def ticker() -> None:
+        raise LookupError("no broker")
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        task = asyncio.create_task(ticker())
+        yield
+        task.cancel()
+
+    with serve(Application(echo, lifespan=lifespan)) as server:
+        echoes(server)
+        eventually(lambda: "a task of lifespan has failed" in caplog.text, "a line in the log")
+    assert "no broker" in caplog.text
+    assert logging.getLogger("wss.application").isEnabledFor(logging.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (
+            "@asynccontextmanager\nasync def lifespan():\n    raise OSError('no database')\n    yield",
+            "OSError: no database",
+        ),
+        ("async def lifespan(app):\n    yield", "lifespan in needy cannot be called as lifespan()"),
+        ("def process_request(request):\n    pass", "process_request in needy cannot be called as"),
+    ],
+)
+def test_what_is_wrong_stops_the_start_with_one_line(tmp_path: Path, source: str, line: str) -> None:
+    handler = "\n\nasync def handler(connection):\n    pass\n"
+    (tmp_path / "needy.py").write_text("from contextlib import asynccontextmanager\n" + source + handler)
+    printed = failed_start(APP="needy:handler", PYTHONPATH=f"{BACKEND}:{tmp_path}")
+    assert line in printed
+
+
+ROUTER = Router()
+
+
+@ROUTER.route("/ws/rooms/{room}")
+async def _room(connection: Connection, room: str) -> None:
+    await connection.send(f"room {room}")
+
+
+@ROUTER.route("/ws/items/{item:int}/{kind}")
+async def _item(connection: Connection, item: int, kind: str) -> None:
+    await connection.send(f"{kind} {item + 1}")
+
+
+@ROUTER.route("/ws/files/{name:path}")
+async def _file(connection: Connection, name: str) -> None:
+    await connection.send(f"file {name}")
+
+
+@pytest.mark.parametrize(
+    ("path", "reply"),
+    [
+        ("/ws/rooms/tea", "room tea"),
+        ("/ws/rooms/tea?x=/ws/items/1/a", "room tea"),
+        ("/ws/rooms/a%2Fb%20c", "room a/b c"),
+        ("/ws/items/41/tea", "tea 42"),
+        ("/ws/files/a/b/c", "file a/b/c"),
+        ("/ws/files/", "file "),
+        ("/ws/rooms/", None),
+        ("/ws/rooms/a/b", None),
+        ("/ws/items/x/tea", None),
+        (f"/ws/items/{'9' * 5000}/tea", None),
+        ("/ws/other", None),
+        ("/wss", None),
+    ],
+)
+def test_a_router_serves_the_first_route_that_matches(path: str, reply: str | None) -> None:
+    with serve(ROUTER, WS_PATHS="/ws/*") as server:
+        if reply is None:
+            assert refused(server, path).status_code == 404
+        else:
+            with server.connect(path) as client:
+                assert client.recv(timeout=60) == reply
+
+
+@pytest.mark.parametrize("path", ["ws", "/{a}/{a}", "/{a:list}", "/{a", "/{1}", "/a}"])
+def test_a_route_that_cannot_be_meant_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"route '"):
+        Router().route(path)
