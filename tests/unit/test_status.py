@@ -57,7 +57,7 @@ def test_a_handler_without_a_connection_takes_no_place_and_is_shown(
     (tmp_path / "stays.py").write_text("import asyncio\n\n\nasync def handler(_):\n    await asyncio.sleep(600)\n")
     path = f"{BACKEND}{os.pathsep}{tmp_path}"
     server = start(APP="stays:handler", PYTHONPATH=path, RUN_DIR=str(tmp_path / "run"), MAX_CONNECTIONS="1")
-    connect(server).shutdown()
+    connect(server).close()
     server.wait_for('("event": "closed")')
     connect(server)
     (total,) = [line.split() for line in status(tmp_path / "run").stdout.splitlines() if line.startswith("total")]
