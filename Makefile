@@ -1,4 +1,4 @@
-# Thin lines over the commands of the README.
+# Short names for the commands in the README.
 
 PROFILE ?= nginx
 
@@ -14,12 +14,12 @@ down:
 test: engine .venv
 	.venv/bin/pytest
 
-# And what needs a stack of its own, or time.
+# Also the tests that need their own stack, or time.
 test-all: engine .venv
 	.venv/bin/pytest tests/unit tests/e2e tests/faults
 
 conformance: engine .venv
-	@# Before several tests want it at a time.
+	@# In advance, because several tests need it at the same time.
 	tools/engine debian:bullseye-slim
 	.venv/bin/pytest tests/conformance
 
@@ -42,7 +42,7 @@ bench/.venv: bench/requirements.txt
 	.venv/bin/pip install --quiet --require-hashes --requirement tests/requirements.txt
 	touch .venv
 
-# What the tests and the bench keep for their next run: environments, images of clients and judges, Docker's build cache.
+# What tests and bench keep for their next run: environments, images of clients and test tools, Docker's build cache.
 clean:
 	rm -rf .venv bench/.venv .hypothesis .*_cache
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \

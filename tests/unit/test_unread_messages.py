@@ -52,8 +52,6 @@ def open_socket(server: Server, context: ssl.SSLContext | None) -> socket.socket
     return client
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("unread", UNREAD)
 @pytest.mark.parametrize("handler", HANDLERS)
 @pytest.mark.parametrize("is_tls", [False, True], ids=["ws", "wss"])
 def test_the_end_of_the_client_is_noticed(
@@ -63,15 +61,16 @@ def test_the_end_of_the_client_is_noticed(
     client_context: ssl.SSLContext,
     is_tls: bool,
     handler: str,
-    unread: str,
-    end: str,
 ) -> None:
     server = serve(handler, HANDLERS[handler], **({"TLS_DIR": str(tls_dir)} if is_tls else {}))
-    client = open_socket(server, client_context if is_tls else None)
-    clients.callback(client.close)
-    client.sendall(UNREAD[unread])
-    ENDS[end](client)
-    server.wait_for('("event": "closed")')
+    for unread in UNREAD.values():
+        for end in ENDS.values():
+            client = open_socket(server, client_context if is_tls else None)
+            clients.callback(client.close)
+            client.sendall(unread)
+            end(client)
+    for _ in range(len(UNREAD) * len(ENDS)):
+        server.wait_for('("event": "closed")')
 
 
 def pings_answered(client: Client, number: int) -> None:
