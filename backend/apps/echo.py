@@ -1,4 +1,4 @@
-"""Send every message back: text as text, binary as binary."""
+"""Echo every message: text as text, binary as binary."""
 
 from wss import Connection
 

@@ -1,4 +1,4 @@
-"""Answer `ok` to every message, as the backend of the manual does."""
+"""Reply `ok` to every message."""
 
 from wss import Connection
 

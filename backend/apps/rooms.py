@@ -1,4 +1,4 @@
-"""Send every message to everybody in the same room: `/wss?tea`."""
+"""Send every message to all clients in the same room; the query names the room: `/wss?tea`."""
 
 from wss import Connection
 from wss.rooms import rooms

@@ -1,7 +1,7 @@
-"""A WebSocket server for the handlers of a team: what is exported here is what a handler may rely on.
+"""A WebSocket server that runs your handler. The names exported here are its public API.
 
-A handler is a coroutine ``async def handler(connection: Connection) -> None``. The connection speaks the API of
-https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html (its ServerConnection).
+A handler is a coroutine function ``async def handler(connection: Connection) -> None``. Connection has the API of
+ServerConnection in https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html.
 """
 
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK

@@ -1,4 +1,4 @@
-"""`python -m wss` serves; `python -m wss check` only checks whether it can serve with the settings."""
+"""`python -m wss` starts the server; `python -m wss check` only checks the settings."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from wss.process.supervisor import Supervisor, run_directory
 
 
 def check() -> Settings:
-    """Return the settings, or end the process with one line that names what is wrong with them."""
+    """Return the settings, or exit with one line that names the error in them."""
     try:
         settings = read_settings(os.environ)
         load_application(settings.app)
@@ -30,14 +30,14 @@ async def _serve(settings: Settings) -> int:
         await plugin.reach(settings)
     with run_directory(settings.run_dir) as run_dir:
         try:
-            watched = metrics.serve(run_dir, settings.metrics_port)
+            metrics_server = metrics.serve(run_dir, settings.metrics_port)
         except OSError as error:
-            sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what listens there, or set METRICS_PORT")
+            sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what uses it, or set METRICS_PORT")
         try:
-            parent = Supervisor(replace(settings, run_dir=run_dir, metrics_port=watched.server_port))
+            supervisor = Supervisor(replace(settings, run_dir=run_dir, metrics_port=metrics_server.server_port))
         except OSError as error:
-            sys.exit(f"error: port {settings.port}: {error}. Stop what listens there, or set PORT")
-        return await parent.run()
+            sys.exit(f"error: port {settings.port}: {error}. Stop what uses it, or set PORT")
+        return await supervisor.run()
 
 
 if __name__ == "__main__":

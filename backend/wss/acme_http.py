@@ -1,4 +1,4 @@
-"""Port 80 of `direct`: what an ACME server looks for (RFC 8555 section 8.3), and for all others the way to https."""
+"""Port 80 of `direct`: responses to ACME challenges (RFC 8555 section 8.3), and redirects to https."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from wss.net.listener import Listener, listening_socket
 
 PORT = 80
 _END = b"\r\n\r\n"
-# The token is in base64url (RFC 8555 section 8.1), which leads to no other directory.
+# The token is base64url (RFC 8555 section 8.1), so that it cannot name another directory.
 _CHALLENGE = re.compile(r"/\.well-known/acme-challenge/[A-Za-z0-9_-]+")
 _REQUEST = re.compile(
     rb"(?P<method>\S+) (?P<target>/[!-~]*) HTTP/1\.\d\r\n(?:.*\r\n)*?host:[ \t]*(?P<host>[!-~]+)[ \t]*\r\n",
@@ -24,10 +24,10 @@ _REQUEST = re.compile(
 
 
 def listen(settings: Settings, challenges: Path) -> Listener:
-    """Answer on port 80 from now on, with the files below `challenges` and redirects."""
+    """Start to listen on port 80; serve the files below `challenges`, and redirect all other requests."""
 
     def factory(_: AcceptedConnection) -> asyncio.BufferedProtocol:
-        return _Answering(lambda head: respond(head, settings, challenges), settings.max_header)
+        return _Responder(lambda head: respond(head, settings, challenges), settings.max_header)
 
     return Listener(
         factory,
@@ -35,12 +35,12 @@ def listen(settings: Settings, challenges: Path) -> Listener:
         certificate=None,
         domain=settings.domain,
         limits=Limits(settings.max_header, settings.handshake_timeout, any_method=True),
-        refused=lambda _: None,  # no websocket was refused
+        refused=lambda _: None,  # not counted: nothing here requests a WebSocket
     )
 
 
 def respond(head: bytes, settings: Settings, challenges: Path) -> bytes:
-    """Return the response to a request, given as its head."""
+    """Return the response to the request with this head."""
     request = _REQUEST.match(head)
     if not request:
         return plain_response(HTTPStatus.BAD_REQUEST, "Send a path and a Host header.").to_bytes()
@@ -64,12 +64,12 @@ def _decide(request: re.Match[bytes], settings: Settings, challenges: Path) -> H
     return plain_response(HTTPStatus.PERMANENT_REDIRECT, f"It is at {location}", {"Location": location})
 
 
-class _Answering(asyncio.BufferedProtocol):
-    """Behind the RequestHeadReader, which has read a whole head: answers it, and closes."""
+class _Responder(asyncio.BufferedProtocol):
+    """Responds to the complete head that the RequestHeadReader passes on, and closes."""
 
-    def __init__(self, response: Callable[[bytes], bytes], longest: int) -> None:
-        self._response = response
-        self._buffer = bytearray(longest + 4)
+    def __init__(self, respond: Callable[[bytes], bytes], max_head: int) -> None:
+        self._respond = respond
+        self._buffer = bytearray(max_head + len(_END))
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -79,5 +79,5 @@ class _Answering(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         if not self._transport.is_closing():
-            self._transport.write(self._response(bytes(self._buffer[:size])))
+            self._transport.write(self._respond(bytes(self._buffer[:size])))
             self._transport.close()

@@ -27,8 +27,8 @@ from wss.handshake.request_head import AcceptedConnection, Limits
 from wss.handshake.responses import HttpResponse, plain_response
 from wss.net.certificate import Certificate
 from wss.net.listener import Listener
+from wss.observability.control_socket import broadcast_command
 from wss.observability.metrics import Metrics
-from wss.observability.status import broadcast_command
 from wss.sessions import Sessions
 
 log = logging.getLogger("wss.server")
@@ -245,7 +245,7 @@ class WebSocketServer:
 
     def _check_certificate(self, certificate: ClientCertificate | None) -> HttpResponse | None:
         """Refuse a client without a certificate if CLIENT_CA asks for one. Behind a proxy, the proxy does that."""
-        is_needed = self._certificate and self._certificate.is_wanted_of_clients
+        is_needed = self._certificate and self._certificate.requires_client_certificate
         return _NO_CERTIFICATE if is_needed and certificate is None else None
 
     def _check_address(self, client: str) -> HttpResponse | None:

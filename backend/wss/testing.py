@@ -87,7 +87,7 @@ def _run(app: Application, settings: Settings, sock: Any, started: Future[Any]) 
             await plugin.start(settings, metrics)
         async with app.running():
             server = WebSocketServer(app, settings, metrics, registered)
-            await server.listen(sock, Certificate(settings.tls, settings, metrics) if settings.tls else None)
+            await server.listen(sock, Certificate(settings.tls_dir, settings, metrics) if settings.tls_dir else None)
             stop = asyncio.Event()
             started.set_result((asyncio.get_running_loop(), stop))
             await stop.wait()

@@ -88,7 +88,7 @@ def test_messages_reach_all_members_and_no_other_client(profile: str, new_stack:
         tally = traffic.during(restart, ROUNDS)
         print(tally)
         assert (tally.duplicates, tally.out_of_order) == (0, 0)
-        began = min(_time(event) for event in _events(stack, "the hub is away"))
+        began = min(_time(event) for event in _events(stack, "the hub is unreachable"))
         ended = max(_time(event) for event in _events(stack, "connected"))
         assert all(began - 1 < time < ended for time in tally.lost_at), (began, tally.lost_at, ended)
         assert tally.received + len(tally.lost_at) == tally.expected
@@ -116,7 +116,9 @@ def test_without_the_hub_local_clients_reach_each_other_and_health_is_degraded(
         two.call("leave", "coffee")
         eventually(lambda: _subscriptions(stack) == {"room:tea": 1}, "the subscription to the empty room ends")
         stack.container("hub").stop(timeout=1)
-        eventually(lambda: "hub is away" in stack.read_in(stack.server, "healthy"), "the health check reports it")
+        eventually(
+            lambda: "hub is unreachable" in stack.read_in(stack.server, "healthy"), "the health check reports it"
+        )
         assert two.call("send", "tea", "two 0") is False
         eventually(lambda: one.received.get("two") == [0], "client one receives the message")
         assert one.call("count", "tea") == 2
@@ -125,7 +127,7 @@ def test_without_the_hub_local_clients_reach_each_other_and_health_is_degraded(
         metrics = stack.read_in(stack.server, "python", "-c", READ_METRICS)
         assert "wss_hub_up 0.0" in metrics
         assert "wss_hub_messages_lost_total 1.0" in metrics
-        assert len(_events(stack, "the hub is away")) == 1
+        assert len(_events(stack, "the hub is unreachable")) == 1
         new = RoomClient(target, "new", "tea")
         traffic.clients.append(new)
         assert new.call("count", "tea") == 3
@@ -158,7 +160,7 @@ def test_the_hub_requires_its_password(profile: str, new_stack: NewStack) -> Non
     stack = new_stack(profile, APP="apps.rooms:handler", HUB="valkey://:wrong@hub")
     outcome = stack.start("--wait")
     assert outcome.code != 0
-    assert "error: HUB='valkey://…@hub': it refuses us" in stack.logs("backend")
+    assert "error: HUB='valkey://…@hub': the hub rejects the connection" in stack.logs("backend")
     hub = stack.container("hub")
     assert stack.read_in("hub", "valkey-cli", "ping").startswith("NOAUTH")
     assert stack.read_in("hub", "id", "-u") == "10001\n"

@@ -1,4 +1,4 @@
-"""Data frames with the interface of picows's frames, for tests without a server."""
+"""Data frames with the attributes of picows' frames, for tests without a server."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 @dataclass
 class Data:
-    """One data frame."""
+    """A data frame."""
 
     payload: bytes
     fin: int = 1
@@ -19,6 +19,6 @@ class Data:
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    """Split a message at these offsets; return the payloads of its frames."""
+    """Split a message at these positions; return the payloads of its frames."""
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Port 80 of `direct`: challenges of an ACME server, and redirects."""
+"""Port 80 of `direct`: ACME challenges and redirects."""
 
 from pathlib import Path
 
@@ -20,24 +20,24 @@ def ask(target: str, host: str, challenges: Path, **settings: str) -> str:
         ("[::1]", "127.0.0.1:8443", "https://[::1]:8443/page?x=1"),
     ],
 )
-def test_everything_goes_on_to_https(tmp_path: Path, host: str, port: str, location: str) -> None:
+def test_every_get_is_redirected_to_https(tmp_path: Path, host: str, port: str, location: str) -> None:
     answer = ask("/page?x=1", host, tmp_path, DIRECT_PORT=port)
     assert answer.startswith("HTTP/1.1 308 ")
     assert f"\r\nLocation: {location}\r\n" in answer
 
 
 @pytest.mark.parametrize("line", ["POST / HTTP/1.1", "GET / HTTP/1.0", "HEAD / HTTP/1.1"])
-def test_so_does_every_other_request(tmp_path: Path, line: str) -> None:
+def test_other_methods_and_versions_are_redirected_to_https(tmp_path: Path, line: str) -> None:
     answer = respond(f"{line}\r\nHost: localhost\r\n\r\n".encode(), read_settings({}), tmp_path).decode()
     assert answer.startswith("HTTP/1.1 308 ")
     assert answer.endswith("\r\n\r\n") == line.startswith("HEAD")
 
 
-def test_a_foreign_host_is_not_redirected(tmp_path: Path) -> None:
+def test_an_unknown_host_is_not_redirected(tmp_path: Path) -> None:
     assert ask("/", "evil.example", tmp_path).startswith("HTTP/1.1 421 ")
 
 
-def test_a_challenge_is_answered_from_its_file_and_no_other_file_is(tmp_path: Path) -> None:
+def test_a_challenge_is_served_from_its_file_and_no_other_file_is_served(tmp_path: Path) -> None:
     directory = tmp_path / ".well-known" / "acme-challenge"
     directory.mkdir(parents=True)
     (directory / "to-ken_1").write_text("to-ken_1.thumbprint")
@@ -51,5 +51,5 @@ def test_a_challenge_is_answered_from_its_file_and_no_other_file_is(tmp_path: Pa
 
 
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: Host: a\r\n\r\n"])
-def test_no_host_is_a_bad_request(tmp_path: Path, head: bytes) -> None:
+def test_a_request_without_host_is_a_bad_request(tmp_path: Path, head: bytes) -> None:
     assert respond(head, read_settings({}), tmp_path).startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""From APP to the handler."""
+"""Loading the handler that APP names."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from wss.config.settings import SettingError
 from wss.process.app_loader import load_application
 
 
-def test_the_examples_are_found() -> None:
+def test_the_example_handlers_are_loaded() -> None:
     for name in ("ok", "echo", "whoami"):
         assert load_application(f"apps.{name}:handler").handler.__name__ == "handler"
 
@@ -18,11 +18,11 @@ def test_the_examples_are_found() -> None:
     [
         ("apps.nope:handler", "there is no module 'apps.nope'"),
         ("nope.nope:handler", "there is no module 'nope'"),
-        ("apps.ok:nope", "has nothing of that name"),
+        ("apps.ok:nope", "has no attribute of that name"),
         ("apps.ok:Connection", "is not a coroutine"),
     ],
 )
-def test_what_is_no_handler_is_named(app: str, complaint: str) -> None:
+def test_an_app_that_is_not_a_handler_is_an_error_with_the_reason(app: str, complaint: str) -> None:
     with pytest.raises(SettingError, match=complaint):
         load_application(app)
 
@@ -30,14 +30,14 @@ def test_what_is_no_handler_is_named(app: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        # Not "there is no such module": the file is there, and its own import is what fails.
+        # Not "there is no module": the file exists, but its own import fails.
         ("import no_such_package", r"No module named 'no_such_package' \(.*needy\.py, line 1\)"),
-        ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Correct the module"),
+        ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Fix the module"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(.*needy\.py, line 1\)"),
         ("async def handler(): ...", "cannot be called with the connection alone"),
     ],
 )
-def test_a_faulty_module_is_named_with_its_line(
+def test_an_error_in_the_module_is_reported_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, complaint: str
 ) -> None:
     (tmp_path / "needy.py").write_text(source + "\n")

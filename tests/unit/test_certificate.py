@@ -1,4 +1,4 @@
-"""The certificate while it is served: it follows the link of the certificate service, whatever the new pair is like."""
+"""Certificate reload: the server follows the link that the certificate service replaces, for any kind of new pair."""
 
 import socket
 import ssl
@@ -13,7 +13,7 @@ RSA, ECDSA = trustme.KeyType.RSA, trustme.KeyType.ECDSA
 
 
 def publish(leaf: trustme.LeafCert, volume: Path, preamble: str = "") -> int:
-    """Make the pair the current one, as the certificate service does; return the serial number."""
+    """Publish the pair as the current one, as the certificate service does; return a hash of the certificate."""
     directory = volume / f"pair-{len(list(volume.iterdir()))}"
     directory.mkdir()
     leaf.private_key_pem.write_to_path(directory / "server.key")
@@ -36,26 +36,24 @@ def served(server: Server, ca: trustme.CA) -> int:
         return hash(tls.getpeercert(binary_form=True))
 
 
-@pytest.mark.parametrize(
-    "preamble", ["", "\n", "Bag Attributes\n    friendlyName: é\n"], ids=["none", "blank", "words"]
-)
-def test_it_follows_from_one_pair_to_the_next(start: Start, tmp_path: Path, preamble: str) -> None:
+@pytest.mark.parametrize("preamble", ["", "\n", "Bag Attributes\n    friendlyName: é\n"], ids=["none", "blank", "text"])
+def test_new_pairs_are_served_without_a_restart(start: Start, tmp_path: Path, preamble: str) -> None:
     ca = trustme.CA()
     first = publish(ca.issue_cert("localhost", key_type=ECDSA), tmp_path)
     server = start(TLS_DIR=str(tmp_path / "current"))
     assert served(server, ca) == first
-    # The same kind of key, another one, and back.
+    # The same key type, another one, and back.
     for key_type in (ECDSA, RSA, ECDSA):
         now = publish(ca.issue_cert("localhost", key_type=key_type), tmp_path, preamble)
-        eventually(lambda: served(server, ca) == now, "the new one is served")  # noqa: B023
+        eventually(lambda: served(server, ca) == now, "the new certificate is served")  # noqa: B023
 
 
-def test_what_cannot_be_served_is_said_and_left_alone(start: Start, tmp_path: Path) -> None:
+def test_an_invalid_pair_is_logged_and_the_previous_certificate_stays(start: Start, tmp_path: Path) -> None:
     ca = trustme.CA()
     first = publish(ca.issue_cert("localhost"), tmp_path)
     server = start(TLS_DIR=str(tmp_path / "current"))
     publish(trustme.CA().issue_cert("other.example"), tmp_path)
-    server.wait_for("(the certificate before goes on being served)")
+    server.wait_for("(keeping the previous certificate)")
     assert served(server, ca) == first
     now = publish(ca.issue_cert("localhost"), tmp_path)
-    eventually(lambda: served(server, ca) == now, "the next good one is served")
+    eventually(lambda: served(server, ca) == now, "the next valid certificate is served")

@@ -1,4 +1,4 @@
-"""Who a client is by its certificate: the same words, whoever verified it."""
+"""The identity in a client certificate: the same format, whoever verified it."""
 
 import pytest
 from multidict import CIMultiDict
@@ -18,11 +18,11 @@ from wss.handshake.client_certificate import ClientCertificate, from_headers, fr
         ((), ""),
     ],
 )
-def test_a_subject_is_written_as_rfc_4514_has_it(subject: object, text: str) -> None:
+def test_a_subject_is_formatted_by_rfc_4514(subject: object, text: str) -> None:
     assert from_peercert({"subject": subject, "serialNumber": "0A"}) == ClientCertificate(text, "0A")
 
 
-def test_no_certificate_is_nobody() -> None:
+def test_without_certificate_there_is_no_identity() -> None:
     assert from_peercert(None) is None
     assert from_peercert({}) is None
     assert from_headers(CIMultiDict()) is None
@@ -30,6 +30,6 @@ def test_no_certificate_is_nobody() -> None:
 
 
 @pytest.mark.parametrize("subject", [r"CN=Zo\C3\AB", "CN=Zoë", "CN=Zo\udcc3\udcab"])
-def test_a_proxy_tells_in_its_own_spelling(subject: str) -> None:
+def test_the_subject_of_a_proxy_is_normalized(subject: str) -> None:
     headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A"})
     assert from_headers(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")

@@ -1,4 +1,4 @@
-"""Compressed messages that inflate to much larger ones (zip bombs)."""
+"""Compression, with clients whose messages have an extreme compression ratio."""
 
 import zlib
 from contextlib import ExitStack
@@ -19,20 +19,22 @@ def deflated(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     "frames",
     [
-        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="message over the limit"),
+        pytest.param([frame(BINARY, deflated(bytes(65537)), rsv=COMPRESSED)], id="a message over the limit"),
         pytest.param(
             [
                 frame(BINARY, deflated(bytes(65536)) + b"\0\0\xff\xff", fin=False, rsv=COMPRESSED),
                 frame(CONTINUATION, deflated(bytes(10_000_000))),
             ],
-            id="continuation of a message of the maximum size",
+            id="a fragment after a message of the maximal size",
         ),
         pytest.param(
-            [frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many messages of the maximum size"
+            [frame(BINARY, deflated(bytes(65536)), rsv=COMPRESSED)] * 100, id="many messages of the maximal size"
         ),
     ],
 )
-def test_data_that_inflates_to_too_much_is_refused(share: Start, clients: ExitStack, frames: list[bytes]) -> None:
+def test_messages_that_decompress_to_too_much_are_rejected(
+    share: Start, clients: ExitStack, frames: list[bytes]
+) -> None:
     server = share(COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     before = server.worker_memory()
@@ -43,7 +45,7 @@ def test_data_that_inflates_to_too_much_is_refused(share: Start, clients: ExitSt
     assert server.worker_memory() - before < 8 * 1024 * 1024
 
 
-def test_a_compressed_message_of_the_maximum_size_is_accepted(share: Start, clients: ExitStack) -> None:
+def test_a_compressed_message_of_the_maximal_size_is_accepted(share: Start, clients: ExitStack) -> None:
     server = share(APP="apps.echo:handler", COMPRESSION="on", MAX_MESSAGE="64K")
     client = connect(server, clients, DEFLATE)
     for _ in range(3):

@@ -9,15 +9,15 @@ from data_frames import Data, split
 from hypothesis import given
 from hypothesis import strategies as st
 from picows import WSCloseCode, WSProtocolError
-from wss.protocol.deflate import MAX_MESSAGES_AT_ONCE, Deflate, answer_to
+from wss.protocol.deflate import MAX_MESSAGES_PER_TURN, Deflate, negotiate
 from wss.protocol.frames import BINARY, CONTINUATION
 
-LARGEST = 1000
+MAX_MESSAGE = 1000
 TAIL = b"\0\0\xff\xff"
 
 
-class FakeLoop:
-    """An event loop with only call_soon; the test runs the callbacks."""
+class Turn:
+    """A turn of an event loop that has only call_soon."""
 
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
@@ -25,21 +25,21 @@ class FakeLoop:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._due.append(callback)
 
-    def run_callbacks(self) -> None:
+    def end(self) -> None:
         while self._due:
             self._due.pop()()
 
 
 def deflated(data: bytes) -> bytes:
-    """Return the payload of a client's compressed message."""
+    """Return the data as a client compresses it."""
     compressor = zlib.compressobj(wbits=-15)
     return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 
-@given(data=st.binary(max_size=LARGEST), cuts=st.lists(st.integers(0, LARGEST), max_size=5))
-def test_a_message_inflates_to_the_original_in_any_fragmentation(data: bytes, cuts: list[int]) -> None:
-    loop = FakeLoop()
-    deflate = Deflate("permessage-deflate", LARGEST, loop.call_soon)
+@given(data=st.binary(max_size=MAX_MESSAGE), cuts=st.lists(st.integers(0, MAX_MESSAGE), max_size=5))
+def test_a_message_is_decompressed_however_it_is_fragmented(data: bytes, cuts: list[int]) -> None:
+    turn = Turn()
+    deflate = Deflate("permessage-deflate", MAX_MESSAGE, turn.call_soon)
     for _ in range(3):
         *first, last = split(deflated(data), cuts)
         frames = [*(Data(part, fin=0) for part in first), Data(last)]
@@ -47,48 +47,48 @@ def test_a_message_inflates_to_the_original_in_any_fragmentation(data: bytes, cu
         inflated = b""
         for number, frame in enumerate(frames):
             opcode = CONTINUATION if number else BINARY
-            inflated += deflate.decode_frame(opcode, frame, LARGEST - len(inflated))
+            inflated += deflate.decode_frame(opcode, frame, MAX_MESSAGE - len(inflated))
         assert inflated == data
-        loop.run_callbacks()
+        turn.end()
 
 
-@given(size=st.integers(LARGEST - 5, LARGEST + 5))
-def test_a_message_that_inflates_to_more_than_the_limit_is_refused(size: int) -> None:
-    deflate = Deflate("permessage-deflate", LARGEST, FakeLoop().call_soon)
+@given(size=st.integers(MAX_MESSAGE - 5, MAX_MESSAGE + 5))
+def test_no_message_is_decompressed_to_more_than_the_limit(size: int) -> None:
+    deflate = Deflate("permessage-deflate", MAX_MESSAGE, Turn().call_soon)
     frame = Data(deflated(bytes(size)), rsv1=1)
-    if size <= LARGEST:
-        assert deflate.decode_frame(BINARY, frame, LARGEST) == bytes(size)
+    if size <= MAX_MESSAGE:
+        assert deflate.decode_frame(BINARY, frame, MAX_MESSAGE) == bytes(size)
     else:
         with pytest.raises(WSProtocolError) as refusal:
-            deflate.decode_frame(BINARY, frame, LARGEST)
+            deflate.decode_frame(BINARY, frame, MAX_MESSAGE)
         assert refusal.value.code == WSCloseCode.MESSAGE_TOO_BIG
 
 
-def test_inflated_data_per_iteration_of_the_event_loop_is_limited() -> None:
-    loop = FakeLoop()
-    deflate = Deflate("permessage-deflate", LARGEST, loop.call_soon)
-    largest = Data(deflated(bytes(LARGEST)), rsv1=1)
+def test_the_data_decompressed_in_one_turn_of_the_event_loop_is_limited() -> None:
+    turn = Turn()
+    deflate = Deflate("permessage-deflate", MAX_MESSAGE, turn.call_soon)
+    largest = Data(deflated(bytes(MAX_MESSAGE)), rsv1=1)
     for _ in range(2):
-        for _ in range(MAX_MESSAGES_AT_ONCE):
-            deflate.decode_frame(BINARY, largest, LARGEST)
-        loop.run_callbacks()
-    for _ in range(MAX_MESSAGES_AT_ONCE):
-        deflate.decode_frame(BINARY, largest, LARGEST)
-    with pytest.raises(WSProtocolError, match="too much at once"):
-        deflate.decode_frame(BINARY, largest, LARGEST)
+        for _ in range(MAX_MESSAGES_PER_TURN):
+            deflate.decode_frame(BINARY, largest, MAX_MESSAGE)
+        turn.end()
+    for _ in range(MAX_MESSAGES_PER_TURN):
+        deflate.decode_frame(BINARY, largest, MAX_MESSAGE)
+    with pytest.raises(WSProtocolError, match="too much compressed data at once"):
+        deflate.decode_frame(BINARY, largest, MAX_MESSAGE)
 
 
 @given(data=st.binary())
 def test_invalid_compressed_data_is_a_protocol_error(data: bytes) -> None:
-    deflate = Deflate("permessage-deflate", LARGEST, FakeLoop().call_soon)
-    with suppress(WSProtocolError):  # any other exception fails the test
-        deflate.decode_frame(BINARY, Data(data, rsv1=1), LARGEST)
+    deflate = Deflate("permessage-deflate", MAX_MESSAGE, Turn().call_soon)
+    with suppress(WSProtocolError):  # and no other exception
+        deflate.decode_frame(BINARY, Data(data, rsv1=1), MAX_MESSAGE)
 
 
 @given(messages=st.lists(st.binary(max_size=500)), no_context_takeover=st.booleans())
-def test_a_client_can_inflate_the_messages_of_the_server(messages: list[bytes], no_context_takeover: bool) -> None:
-    agreed = "permessage-deflate" + ("; server_no_context_takeover" if no_context_takeover else "")
-    deflate = Deflate(agreed, LARGEST, FakeLoop().call_soon)
+def test_a_client_can_decompress_what_is_sent(messages: list[bytes], no_context_takeover: bool) -> None:
+    negotiated = "permessage-deflate" + ("; server_no_context_takeover" if no_context_takeover else "")
+    deflate = Deflate(negotiated, MAX_MESSAGE, Turn().call_soon)
     client = zlib.decompressobj(-15)
     for message in messages:
         assert client.decompress(deflate.encode_frame(message, fin=True) + TAIL) == message
@@ -97,7 +97,7 @@ def test_a_client_can_inflate_the_messages_of_the_server(messages: list[bytes], 
 
 
 @pytest.mark.parametrize(
-    ("offers", "answer"),
+    ("offers", "response"),
     [
         ([], None),
         (["permessage-deflate"], "permessage-deflate"),
@@ -109,5 +109,5 @@ def test_a_client_can_inflate_the_messages_of_the_server(messages: list[bytes], 
         (["permessage-bzip2"], None),
     ],
 )
-def test_the_first_acceptable_offer_is_accepted(offers: list[str], answer: str | None) -> None:
-    assert answer_to(offers) == answer
+def test_the_first_acceptable_offer_is_accepted(offers: list[str], response: str | None) -> None:
+    assert negotiate(offers) == response

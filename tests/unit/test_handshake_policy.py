@@ -76,7 +76,7 @@ def test_an_invalid_request_is_refused_with_the_right_status(changed: HttpReques
     ("host", "domain"),
     [("LOCALHOST", "localhost"), ("b.example:443", "a.example,b.example"), ("[2001:DB8:0::1]:443", "[2001:db8::1]")],
 )
-def test_every_name_of_domain_is_served(host: str, domain: str) -> None:
+def test_every_name_in_domain_is_served(host: str, domain: str) -> None:
     assert decide(request(without="Host", extra=(("Host", host),)), DOMAIN=domain) is None
 
 
@@ -156,7 +156,7 @@ def test_the_subprotocol_is_one_that_both_support(supported: str, offered: str |
 
 
 @pytest.mark.parametrize(
-    ("setting", "offered", "agreed"),
+    ("setting", "offered", "negotiated"),
     [
         ("off", "permessage-deflate", None),
         ("on", "permessage-deflate; client_max_window_bits", "permessage-deflate"),
@@ -174,11 +174,11 @@ def test_the_subprotocol_is_one_that_both_support(supported: str, offered: str |
         ("on", "permessage-deflate; bogus=1, permessage-deflate", "permessage-deflate"),
     ],
 )
-def test_compression_is_negotiated_if_it_is_on(setting: str, offered: str, agreed: str | None) -> None:
+def test_compression_is_negotiated_if_it_is_on(setting: str, offered: str, negotiated: str | None) -> None:
     headers = Handshake(read_settings({"COMPRESSION": setting})).negotiate(
         request(extra=(("Sec-WebSocket-Extensions", offered),))
     )
-    assert headers.get("Sec-WebSocket-Extensions") == agreed
+    assert headers.get("Sec-WebSocket-Extensions") == negotiated
 
 
 @pytest.mark.parametrize("behind_a_proxy", [True, False])
@@ -190,6 +190,6 @@ def test_only_a_proxy_may_set_the_client_address(behind_a_proxy: bool) -> None:
     assert received.headers == before
     assert ("X-Real-IP" in headers) == behind_a_proxy
     assert ("X-Forwarded-For" in headers) == behind_a_proxy
-    # Our proxies set neither.
+    # Our proxies set neither of these.
     assert "X-Forwarded-User" not in headers
     assert "Forwarded" not in headers

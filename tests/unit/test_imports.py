@@ -26,11 +26,11 @@ ORDER = (
     *("protocol", "config"),
 )
 PACKAGE = BACKEND / "wss"
-# The public API, which handlers import and the package itself does not.
+# The public API: handlers import it, the package itself does not.
 API = PACKAGE / "__init__.py"
 
 
-def room_of(module: str) -> str:
+def part_of(module: str) -> str:
     """Return the part of `wss.net.tls` that is in ORDER."""
     return module.split(".")[1]
 
@@ -43,9 +43,9 @@ def imports(file: Path) -> Iterator[str]:
         yield from (name for name in names if name.startswith("wss."))
 
 
-def test_every_module_has_a_room() -> None:
-    rooms = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in PACKAGE.rglob("*.py") if file != API}
-    assert rooms == set(ORDER)
+def test_every_module_is_in_the_order() -> None:
+    parts = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in PACKAGE.rglob("*.py") if file != API}
+    assert parts == set(ORDER)
 
 
 def test_imports_go_down_only() -> None:
@@ -54,13 +54,13 @@ def test_imports_go_down_only() -> None:
         for file in PACKAGE.rglob("*.py")
         if file != API
         for module in imports(file)
-        if ORDER.index(room_of(module)) < ORDER.index(file.relative_to(PACKAGE).parts[0].removesuffix(".py"))
+        if ORDER.index(part_of(module)) < ORDER.index(file.relative_to(PACKAGE).parts[0].removesuffix(".py"))
     ]
     assert upward == []
 
 
-def test_the_protocol_knows_no_loop_no_settings_and_no_metrics() -> None:
+def test_the_protocol_uses_no_event_loop_no_settings_and_no_metrics() -> None:
     for file in (PACKAGE / "protocol").glob("*.py"):
         source = file.read_text()
         assert "import asyncio" not in source, file.name
-        assert all(room_of(module) == "protocol" for module in imports(file)), file.name
+        assert all(part_of(module) == "protocol" for module in imports(file)), file.name

@@ -1,4 +1,4 @@
-"""The numbers for Prometheus, from a running server."""
+"""The metrics of a running server."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from server import TIMEOUT, Connect, Server, Start
 
 
 def metrics(server: Server) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://localhost:{server.metrics_port}/metrics", timeout=TIMEOUT) as answer:
-        lines = answer.read().decode().splitlines()
+    with urllib.request.urlopen(f"http://localhost:{server.metrics_port}/metrics", timeout=TIMEOUT) as response:
+        lines = response.read().decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def test_they_count_what_happens(start: Start, connect: Connect) -> None:
+def test_connections_messages_and_bytes_are_counted(start: Start, connect: Connect) -> None:
     server = start(APP="apps.echo:handler")
     ws = connect(server)
     for message in ["tom"] * 127 + ["é"]:
@@ -31,7 +31,7 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
     seen = metrics(server)
     assert seen['wss_messages_total{direction="in"}'] == 128
     assert seen['wss_bytes_total{direction="in"}'] == seen['wss_bytes_total{direction="out"}'] == 127 * 3 + 2
-    assert 1 <= seen["wss_message_seconds_count"] <= 2  # one of 64, and of the last one the end is not seen
+    assert 1 <= seen["wss_message_seconds_count"] <= 2  # one of 64, and the last one is not finished
     assert seen["wss_handshake_seconds_count"] == seen["wss_connections_opened_total"] == 1
     assert seen["wss_connections_open"] == 1
     assert seen['wss_connections_refused_total{reason="path"}'] == 1
@@ -40,7 +40,7 @@ def test_they_count_what_happens(start: Start, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(("code", "shown"), [(1000, "1000"), (4321, "4xxx")])
-def test_they_count_close_codes(share: Start, connect: Connect, code: int, shown: str) -> None:
+def test_close_codes_are_counted(share: Start, connect: Connect, code: int, shown: str) -> None:
     server = share()
     name = f'wss_connections_closed_total{{by="client",code="{shown}"}}'
     before = metrics(server).get(name, 0)
@@ -48,12 +48,12 @@ def test_they_count_close_codes(share: Start, connect: Connect, code: int, shown
     eventually(lambda: metrics(server).get(name) == before + 1, "the count")
 
 
-def test_what_a_worker_counted_outlives_it_but_not_what_it_held(start: Start, connect: Connect) -> None:
+def test_the_counters_of_a_dead_worker_stay_but_not_its_gauges(start: Start, connect: Connect) -> None:
     server = start()
     connect(server)
     eventually(lambda: metrics(server)["wss_connections_open"] == 1, "the count")
     os.kill(server.worker(), signal.SIGKILL)
-    server.wait_for("(ended with -9)")
+    server.wait_for("(exited with -9)")
     server.wait_for("(serving)")
     connect(server)
     eventually(lambda: metrics(server)["wss_connections_opened_total"] == 2, "the count")
@@ -61,7 +61,7 @@ def test_what_a_worker_counted_outlives_it_but_not_what_it_held(start: Start, co
     assert (seen["wss_connections_open"], seen["wss_workers"]) == (1, 1)
 
 
-def test_the_workers_are_added_up(start: Start, connect: Connect) -> None:
+def test_the_metrics_of_all_workers_are_added_up(start: Start, connect: Connect) -> None:
     server = start(WORKERS="4")
     for _ in range(3):
         server.wait_for("(serving)")
@@ -71,7 +71,7 @@ def test_the_workers_are_added_up(start: Start, connect: Connect) -> None:
     assert metrics(server)["wss_workers"] == 4
 
 
-def test_a_rolling_replacement_ends_with_as_many_workers(start: Start, connect: Connect) -> None:
+def test_a_rolling_replacement_does_not_change_the_number_of_workers(start: Start, connect: Connect) -> None:
     server = start()
     connect(server)
     server.process.send_signal(signal.SIGHUP)
@@ -81,13 +81,13 @@ def test_a_rolling_replacement_ends_with_as_many_workers(start: Start, connect: 
     assert (seen["wss_connections_opened_total"], seen["wss_connections_open"]) == (1, 0)
 
 
-def test_the_end_of_the_certificate_is_told(start: Start, tls_dir: Path) -> None:
+def test_the_expiry_of_the_certificate_is_exported(start: Start, tls_dir: Path) -> None:
     server = start(TLS_DIR=str(tls_dir))
     assert metrics(server)["wss_certificate_expiry_timestamp_seconds"] > time.time()
 
 
 @pytest.mark.parametrize(
-    ("secure", "said", "reason"),
+    ("secure", "request_", "reason"),
     [
         (False, b"GET /wss HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", "malformed"),
         (False, b"POST /wss HTTP/1.1\r\n\r\n", "method"),
@@ -95,26 +95,26 @@ def test_the_end_of_the_certificate_is_told(start: Start, tls_dir: Path) -> None
         (True, bytes.fromhex("160301002d010000290302" + "00" * 32 + "000002c0090100"), "tls"),
     ],
 )
-def test_a_connection_is_refused_for_one_reason(
-    share: Start, tls_dir: Path, secure: bool, said: bytes, reason: str
+def test_a_refused_connection_is_counted_with_one_reason(
+    share: Start, tls_dir: Path, secure: bool, request_: bytes, reason: str
 ) -> None:
-    server = share(METRICS_PORT="0", **({"TLS_DIR": str(tls_dir)} if secure else {}))  # of these tests alone
+    server = share(METRICS_PORT="0", **({"TLS_DIR": str(tls_dir)} if secure else {}))  # not shared with other tests
 
     def refused() -> dict[str, float]:
         return {name: count for name, count in metrics(server).items() if "_refused_total" in name}
 
     before = refused()
     connection = socket.create_connection(("localhost", server.port), TIMEOUT)
-    with connection, connection.makefile("rb") as answer:
-        connection.sendall(said)
-        assert answer.read()
+    with connection, connection.makefile("rb") as response:
+        connection.sendall(request_)
+        assert response.read()
     name = f'wss_connections_refused_total{{reason="{reason}"}}'
     wanted = {**before, name: before.get(name, 0) + 1}
     eventually(lambda: refused() == wanted, f"{reason} is counted, and nothing else")
 
 
-def test_a_handler_that_blocks_its_worker_is_in_the_log(start: Start, connect: Connect, tmp_path: Path) -> None:
+def test_a_handler_that_blocks_the_event_loop_is_logged(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "blocking.py").write_text("import time\nasync def handler(connection):\n    time.sleep(2.5)\n")
     server = start(APP="blocking:handler", PYTHONPATH=str(tmp_path))
     connect(server)
-    server.wait_for(r"(nothing was served for [1-9].* s at least: a handler blocks its worker)")
+    server.wait_for(r"(the event loop was blocked for at least [1-9].* s: a handler blocks it)")

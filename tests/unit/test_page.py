@@ -37,5 +37,5 @@ def test_the_policy_of_a_page_allows_only_its_own_content(name: str, element: st
     (content,) = re.findall(rf"<{element}[^>]*>(.*?)</{element}>", page, re.DOTALL)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     digest = b64encode(sha256(content.encode()).digest()).decode()
-    assert f"{element}-src 'sha256-{digest}'" in policy, f"after a change, the hash of the {element} is {digest}"
+    assert f"{element}-src 'sha256-{digest}'" in policy, f"the hash of the changed {element} is {digest}"
     assert policy.startswith("default-src 'none'; connect-src 'self'; img-src data:;")

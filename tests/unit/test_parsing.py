@@ -1,4 +1,4 @@
-"""What comes from outside is parsed for every input there is: an answer or a refusal, never another exception."""
+"""The parsers of external input: for every input, they return a value or the expected error."""
 
 import ssl
 import string
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from wss.config.settings import SettingError, read_settings
-from wss.handshake.forwarded import readable
+from wss.handshake.forwarded import normalize_address
 from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.request import HttpRequest
 from wss.net.client_hello import server_name
@@ -36,17 +36,17 @@ LABELS = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 
 
 @given(name=st.sampled_from(SETTINGS), value=st.text())
-def test_any_value_of_a_setting_is_taken_or_named(name: str, value: str) -> None:
-    complaint = None
+def test_any_value_of_a_setting_is_accepted_or_an_error_with_a_remedy(name: str, value: str) -> None:
+    message = None
     try:
         read_settings({name: value})
     except SettingError as error:
-        complaint = str(error)
-    assert complaint is None or "Give " in complaint
+        message = str(error)
+    assert message is None or "Give " in message
 
 
 @given(names=st.lists(LABELS.map("{}.example".format), min_size=1), blank=st.sampled_from(["", " ", "  "]))
-def test_a_domain_is_read_however_it_is_spaced(names: list[str], blank: str) -> None:
+def test_spaces_in_a_domain_are_ignored(names: list[str], blank: str) -> None:
     written = f"{blank},{blank}".join(name.upper() for name in names)
     assert read_settings({"DOMAIN": f"{blank}{written}{blank},"}).domain == set(names)
 
@@ -55,7 +55,7 @@ def test_a_domain_is_read_however_it_is_spaced(names: list[str], blank: str) -> 
     path=st.text(alphabet=string.printable),
     headers=st.lists(st.tuples(st.sampled_from(HEADERS), st.text(alphabet=st.characters(codec="latin-1")))),
 )
-def test_any_request_is_answered(path: str, headers: list[tuple[str, str]]) -> None:
+def test_any_request_gets_a_response(path: str, headers: list[tuple[str, str]]) -> None:
     handshake = Handshake(read_settings({"ORIGINS": "https://*.example.com", "COMPRESSION": "on"}))
     refused = handshake.refuse(sanitized(HttpRequest(path, CIMultiDict(headers)), behind_a_proxy=False))
     # By chance alone, nobody finds the way in.
@@ -64,25 +64,25 @@ def test_any_request_is_answered(path: str, headers: list[tuple[str, str]]) -> N
 
 
 @given(host=st.text(), port=st.none() | st.integers())
-def test_no_host_but_ours_is_served(host: str, port: int | None) -> None:
+def test_only_the_hosts_in_domain_are_served(host: str, port: int | None) -> None:
     if host.lower() == "localhost":
         return
     value = host if port is None else f"{host}:{port}"
     refused = Handshake(read_settings({})).refuse(HttpRequest("/healthz", CIMultiDict([("Host", value)])))
     assert refused is not None
-    # What a port or a bracket hides is still the same name.
+    # A port does not change the name.
     assert refused.status == (200 if value.lower().startswith("localhost:") else 421)
 
 
 @given(address=st.ip_addresses())
-def test_an_address_is_shown_so_that_it_reads_the_same(address: object) -> None:
-    assert readable(readable(str(address))) == readable(str(address))
+def test_a_normalized_address_stays_the_same(address: object) -> None:
+    assert normalize_address(normalize_address(str(address))) == normalize_address(str(address))
 
 
 def client_hello(name: str | None) -> bytes:
     outgoing = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = name is not None  # without a name there is none to check, and no handshake to trust
+    context.check_hostname = name is not None  # needs a name
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name).do_handshake()
     return outgoing.read()
@@ -94,12 +94,12 @@ def test_the_server_name_is_what_the_client_sent(labels: list[str]) -> None:
     assert server_name(client_hello(name)) == name
 
 
-def test_a_hello_without_server_name_has_none() -> None:
+def test_a_client_hello_without_server_name_has_none() -> None:
     assert server_name(client_hello(None)) is None
 
 
 @given(data=st.data())
-def test_a_mangled_hello_is_no_error(data: st.DataObject) -> None:
+def test_a_corrupt_client_hello_is_not_an_error(data: st.DataObject) -> None:
     hello = bytearray(client_hello("localhost"))
     for _ in range(data.draw(st.integers(0, 5))):
         hello[data.draw(st.integers(0, len(hello) - 1))] = data.draw(st.integers(0, 255))

@@ -1,4 +1,4 @@
-"""A proxy that is about to end: its clients are closed with 1012, in all workers, and nobody else's."""
+"""A draining proxy: its clients are closed with 1012 in all workers, and no others."""
 
 import socket
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ CLIENTS = 8
 
 
 class Via:
-    """A connection that comes from this address."""
+    """A connection from this address."""
 
     def __init__(self, server: Server, address: str, request: bytes, opened: ExitStack) -> None:
         self._socket = socket.create_connection(("127.0.0.1", server.port), TIMEOUT, (address, 0))
@@ -29,7 +29,7 @@ class Via:
         size = self._stream.read(1)[0]
         return int.from_bytes(self._stream.read(size)[:2], "big")
 
-    def hears(self, expected: bytes) -> bool:
+    def receives(self, expected: bytes) -> bool:
         self._socket.sendall(b"\x81\x80\0\0\0\0")
         return self._stream.read(len(expected)) == expected
 
@@ -40,21 +40,21 @@ def opened() -> Iterator[ExitStack]:
         yield opened
 
 
-def _ask(path: str) -> bytes:
+def _request(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def test_all_clients_of_a_proxy_that_leaves_are_closed_and_no_others(start: Start, opened: ExitStack) -> None:
+def test_the_clients_of_a_draining_proxy_are_closed_and_no_others(start: Start, opened: ExitStack) -> None:
     server = start(WORKERS="2", TRUSTED_PROXIES="127.0.0.0/8")
     server.wait_for("(serving)")
     clients, others = ([Via(server, address, HANDSHAKE, opened) for _ in range(CLIENTS)] for address in (PROXY, OTHER))
-    assert Via(server, PROXY, _ask("/internal/proxy-draining"), opened).status == 200
+    assert Via(server, PROXY, _request("/internal/proxy-draining"), opened).status == 200
     assert [client.close_code() for client in clients] == [1012] * CLIENTS
-    assert all(other.hears(b"\x81\x02ok") for other in others)
+    assert all(other.receives(b"\x81\x02ok") for other in others)
 
 
-def test_who_is_no_proxy_cannot_ask(start: Start, opened: ExitStack) -> None:
+def test_only_a_trusted_proxy_can_request_it(start: Start, opened: ExitStack) -> None:
     server = start(TRUSTED_PROXIES="10.0.0.0/8")
     client = Via(server, PROXY, HANDSHAKE, opened)
-    assert Via(server, PROXY, _ask("/internal/proxy-draining"), opened).status == 404
-    assert client.hears(b"\x81\x02ok")
+    assert Via(server, PROXY, _request("/internal/proxy-draining"), opened).status == 404
+    assert client.receives(b"\x81\x02ok")

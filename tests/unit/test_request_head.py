@@ -1,4 +1,4 @@
-"""The head of a request: which heads are accepted, and the responses to the others."""
+"""The head of a request: which requests are passed on, and which responses reject the others."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def connect(server: Server, context: ssl.SSLContext | None = None) -> socket.soc
     return context.wrap_socket(plain, server_hostname="localhost") if context else plain
 
 
-def answer_to(server: Server, *pieces: str, context: ssl.SSLContext | None = None) -> str:
+def response_to(server: Server, *pieces: str, context: ssl.SSLContext | None = None) -> str:
     with closing(connect(server, context)) as connection, connection.makefile("rb") as stream:
         for piece in pieces:
             connection.sendall(piece.encode())
@@ -42,9 +42,9 @@ def server(share: Start, context: ssl.SSLContext | None, tls_dir: Path) -> Serve
     return share(MAX_HEADER="2K", **({"TLS_DIR": str(tls_dir)} if context else {}))
 
 
-def test_tls_on_a_plain_port_is_answered_at_once(start: Start) -> None:
+def test_tls_on_a_plain_port_gets_a_response_at_once(start: Start) -> None:
     server = start(HANDSHAKE_TIMEOUT="60")
-    assert answer_to(server, "\x16\x03\x01").startswith("HTTP/1.1 400 ")
+    assert response_to(server, "\x16\x03\x01").startswith("HTTP/1.1 400 ")
 
 
 def head_of(size: int) -> str:
@@ -65,24 +65,24 @@ def head_of(size: int) -> str:
         ("GET /wss\r\nHost: localhost", 400, ""),
         ("GET /w ss HTTP/1.1\r\nHost: localhost", 400, ""),
         ("\x05\x01\x00", 400, ""),
-        # RFC 9110 section 9.3.1: content in a GET has no defined meaning, and may be an attempt at request smuggling.
+        # RFC 9110 section 9.3.1: content in a GET has no meaning, and may be request smuggling.
         (f"{GOOD}Content-Length: 3", 400, ""),
         (f"{GOOD}Transfer-Encoding: chunked", 400, ""),
     ],
 )
-def test_a_head_is_accepted_or_refused(
+def test_a_head_is_passed_on_or_rejected(
     server: Server, context: ssl.SSLContext | None, request_: str, status: int, field: str
 ) -> None:
-    head = answer_to(server, request_.rstrip("\r\n"), "\r\n\r\n", context=context)
+    head = response_to(server, request_.rstrip("\r\n"), "\r\n\r\n", context=context)
     assert head.startswith(f"HTTP/1.1 {status} ")
     assert field in head
 
 
-def test_a_head_in_several_packets_is_accepted(server: Server, context: ssl.SSLContext | None) -> None:
-    assert answer_to(server, *f"{GOOD}\r\n", context=context).startswith("HTTP/1.1 101 ")
+def test_a_head_may_arrive_in_pieces(server: Server, context: ssl.SSLContext | None) -> None:
+    assert response_to(server, *f"{GOOD}\r\n", context=context).startswith("HTTP/1.1 101 ")
 
 
-def test_frames_in_the_same_packet_as_the_head_are_not_lost(server: Server, context: ssl.SSLContext | None) -> None:
+def test_frames_directly_after_the_head_are_not_lost(server: Server, context: ssl.SSLContext | None) -> None:
     with closing(connect(server, context)) as connection:
         connection.sendall(f"{GOOD}\r\n".encode() + b"\x81\x83\0\0\0\0tom" * 1000)
         with connection.makefile("rb") as stream:
@@ -103,14 +103,14 @@ def test_every_message_of_a_burst_is_answered(server: Server, context: ssl.SSLCo
         connection.sendall(f"{GOOD}\r\n".encode())
         while stream.readline().strip():
             pass
-        # The whole burst arrives while the worker is suspended: far more than the message queue holds.
+        # All of it arrives at once, far more than the receive queue holds.
         os.kill(server.worker(), signal.SIGSTOP)
         connection.sendall(burst * 200)
         os.kill(server.worker(), signal.SIGCONT)
         assert stream.read(800) == b"\x81\x02ok" * 200
 
 
-def test_an_incomplete_head_is_closed_after_the_handshake_timeout(start: Start) -> None:
+def test_an_incomplete_head_times_out(start: Start) -> None:
     server = start(HANDSHAKE_TIMEOUT="0.5")
     with closing(connect(server)) as connection:
         started = time.monotonic()

@@ -15,7 +15,7 @@ import websocket
 from server import BACKEND, TIMEOUT, Connect, Start, failed_start
 
 
-def answer(connection: socket.socket, request: bytes) -> bytes:
+def response_to(connection: socket.socket, request: bytes) -> bytes:
     connection.sendall(request)
     with connection, connection.makefile("rb") as stream:
         return stream.read()
@@ -70,17 +70,17 @@ def test_the_health_check_does_not_trust_another_certificate(share: Start, tls_d
 def test_plain_http_on_the_tls_port_gets_400_and_one_line(share: Start, tls_dir: Path) -> None:
     server = share(TLS_DIR=str(tls_dir))
     plain = socket.create_connection(("localhost", server.port), TIMEOUT)
-    response = answer(plain, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    response = response_to(plain, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert response.startswith(b"HTTP/1.1 400 ")
     assert b"Use wss://" in response
     server.wait_for(r"(did not speak TLS)")
 
 
-def test_a_foreign_server_name_gets_421(share: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
+def test_an_unknown_server_name_gets_421(share: Start, tls_dir: Path, client_context: ssl.SSLContext) -> None:
     server = share(TLS_DIR=str(tls_dir))
     plain = socket.create_connection(("localhost", server.port), TIMEOUT)
     secured = client_context.wrap_socket(plain, server_hostname="elsewhere.example")
-    assert answer(secured, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+    assert response_to(secured, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 421 ")
     server.wait_for(r"(server name 'elsewhere.example')")
 
 
@@ -107,7 +107,7 @@ def test_a_refused_tls_handshake_ends_with_an_alert(share: Start, tls_dir: Path)
     server = share(TLS_DIR=str(tls_dir))
     hello_of_tls_1_1 = bytes.fromhex("160301002d010000290302" + "00" * 32 + "000002c0090100")
     connection = socket.create_connection(("localhost", server.port), TIMEOUT)
-    assert answer(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version
+    assert response_to(connection, hello_of_tls_1_1).hex() == "15030200020246"  # fatal: protocol_version
 
 
 @pytest.mark.parametrize("setting", ["PORT", "METRICS_PORT"])

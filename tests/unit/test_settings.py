@@ -1,4 +1,4 @@
-"""Every setting has a default, and what cannot be meant is refused by name."""
+"""Every setting has a default, and an invalid value is an error that names the setting."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,11 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.origins == frozenset()
     assert settings.workers == 1
     assert settings.port == 8282
-    assert settings.tls is None
+    assert settings.tls_dir is None
 
 
 def test_empty_values_count_as_absent() -> None:
-    # Compose hands over "" for what nobody set.
+    # Compose passes "" for a variable that is not set.
     assert read_settings(dict.fromkeys(("APP", "DOMAIN", "ORIGINS", "WORKERS", "PORT", "TLS_DIR"), " ")) == (
         read_settings({})
     )
@@ -54,20 +54,20 @@ def test_sizes_have_units(value: str, size: int) -> None:
     assert read_settings({"MAX_MESSAGE": value}).max_message == size
 
 
-@pytest.mark.parametrize(("name", "most"), [("PING_INTERVAL", 20), ("SLOW_READER_TIMEOUT", 30)])
-def test_the_backend_has_to_act_before_the_proxies_give_up(name: str, most: int) -> None:
-    read_settings({name: str(most)})
-    with pytest.raises(SettingError, match=f"Give at most {most} seconds"):
-        read_settings({name: str(most + 1)})
+@pytest.mark.parametrize(("name", "limit"), [("PING_INTERVAL", 20), ("SLOW_READER_TIMEOUT", 30)])
+def test_the_timeouts_are_shorter_than_those_of_the_proxies(name: str, limit: int) -> None:
+    read_settings({name: str(limit)})
+    with pytest.raises(SettingError, match=f"Give at most {limit} seconds"):
+        read_settings({name: str(limit + 1)})
 
 
-def test_what_can_be_off_says_so() -> None:
+def test_the_error_mentions_off_if_the_setting_can_be_off() -> None:
     with pytest.raises(SettingError, match="Give a whole number from 1, or off"):
         read_settings({"MAX_CONNECTIONS_PER_ADDRESS": "none"})
 
 
 def test_tls_dir_is_a_path() -> None:
-    assert read_settings({"TLS_DIR": "/tls/current"}).tls == Path("/tls/current")
+    assert read_settings({"TLS_DIR": "/tls/current"}).tls_dir == Path("/tls/current")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_tls_dir_is_a_path() -> None:
         ("PORT", "http"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str) -> None:
+def test_an_invalid_value_is_an_error_with_a_remedy(name: str, value: str) -> None:
     with pytest.raises(SettingError) as error:
         read_settings({name: value})
     assert str(error.value).startswith(f"{name}={value!r}: ")

@@ -1,4 +1,4 @@
-"""A setting has one source, wss/config/settings.py: compose.yaml, swarm.yaml and the README's table agree with it."""
+"""wss/config/settings.py is the source of all settings: compose.yaml, swarm.yaml and the README agree with it."""
 
 import re
 from dataclasses import fields
@@ -8,13 +8,13 @@ from server import REPOSITORY
 from wss.config.settings import Setting, Settings
 
 SETTINGS: dict[str, Setting] = {each.metadata["setting"].name: each.metadata["setting"] for each in fields(Settings)}
-# Of the image, or of an overlay: not for an operator to set.
+# Set by the image or by an overlay, not by an operator.
 INTERNAL = {
     *("PORT", "METRICS_PORT", "RUN_DIR", "TLS_DIR", "PAGE", "CHALLENGES"),
     *("EXPIRY_FILE", "HUB_PASSWORD_FILE", "REPLICAS", "TRUSTED_PROXIES"),
 }
 COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml")
-# What Compose itself and the other services read.
+# Settings of Compose itself and of the other services.
 NOT_OF_THE_BACKEND = {
     *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "HTTPS_PORT", "HTTP_PORT", "PROXY_PROTOCOL_PORT"),
     *("CERTS", "CERTS_DIR", "CERTS_WARN_DAYS", "CLIENT_CA", "CLIENT_CRL"),
@@ -23,7 +23,7 @@ NOT_OF_THE_BACKEND = {
 
 
 def interpolated(*files: str) -> set[str]:
-    """Return what can be set from outside: ${NAME:-default}."""
+    """Return the variables that an operator can set: ${NAME:-default}."""
     texts = [(REPOSITORY / file).read_text() for file in files]
     return {name for text in texts for name in re.findall(r"\$\{([A-Z_]+):-", text)}
 
@@ -39,16 +39,16 @@ def documented() -> dict[str, str]:
     }
 
 
-def test_everything_that_can_be_set_is_a_setting_and_the_other_way_round() -> None:
+def test_compose_passes_exactly_the_settings() -> None:
     assert interpolated(*COMPOSE_FILES) - NOT_OF_THE_BACKEND == set(SETTINGS) - INTERNAL
 
 
-def test_swarm_hands_on_what_compose_does() -> None:
+def test_swarm_passes_the_same_settings_as_compose() -> None:
     ports = {"DIRECT_PORT"}  # Swarm has no profile direct
     assert set(SETTINGS) - INTERNAL - ports <= interpolated("deploy/swarm.yaml")
 
 
-def test_the_readme_has_them_all_and_no_other() -> None:
+def test_the_readme_has_exactly_the_settings() -> None:
     assert set(documented()) == (set(SETTINGS) - INTERNAL) | NOT_OF_THE_BACKEND
 
 

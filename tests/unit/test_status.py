@@ -1,4 +1,4 @@
-"""`status`: tables of workers and connections, from a running server."""
+"""`status`: the tables of workers and connections, for a running server."""
 
 import os
 import re
@@ -41,14 +41,14 @@ def test_status_shows_workers_and_connections(start: Start, connect: Connect, tm
 def test_status_shows_a_worker_that_hangs(start: Start, tmp_path: Path) -> None:
     server = start(RUN_DIR=str(tmp_path))
     os.kill(server.worker(), signal.SIGSTOP)
-    assert "silent for 2 s" in status(tmp_path).stdout
+    assert "no response in 2 s" in status(tmp_path).stdout
     os.kill(server.worker(), signal.SIGCONT)
 
 
-def test_status_says_when_nobody_is_there(tmp_path: Path) -> None:
+def test_status_fails_if_no_worker_runs(tmp_path: Path) -> None:
     shown = status(tmp_path)
     assert (shown.returncode, shown.stdout) == (1, "")
-    assert shown.stderr == f"error: no worker answers in RUN_DIR='{tmp_path}'. Is the server running?\n"
+    assert shown.stderr == f"error: no worker responds in RUN_DIR='{tmp_path}'. Is the server running?\n"
 
 
 def test_a_handler_without_a_connection_takes_no_place_and_is_shown(

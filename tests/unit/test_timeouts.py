@@ -1,4 +1,4 @@
-"""The timeouts of a stop are nested: each is longer than what it waits for (docs/architecture.md)."""
+"""The timeouts of a stop are nested: each is longer than those that it waits for (docs/architecture.md)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The workers as a crew: how they stop, are replaced, and hand over to each other."""
+"""The workers: stop, restart after a crash, rolling replacement."""
 
 import json
 import os
@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import websocket
 from server import TIMEOUT, Connect, Start
+from wss.config.settings import read_settings
+from wss.process.worker_environment import WorkerEnvironment
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_closes_with_1001_and_ends_with_0(start: Start, connect: Connect, number: signal.Signals) -> None:
+def test_a_stop_closes_with_1001_and_exits_with_0(start: Start, connect: Connect, number: signal.Signals) -> None:
     server = start(WORKERS="2", APP="apps.whoami:handler")
     server.wait_for("(serving)")  # the second worker
     clients = [connect(server) for _ in range(20)]
@@ -27,12 +29,12 @@ def test_a_stop_closes_with_1001_and_ends_with_0(start: Start, connect: Connect,
     assert server.process.wait(TIMEOUT) == 0
 
 
-def test_a_stop_while_workers_start_ends_with_0(start: Start) -> None:
+def test_a_stop_while_workers_start_exits_with_0(start: Start) -> None:
     server = start(WORKERS="4")
     assert server.stop() == 0
 
 
-def test_a_second_signal_stops_at_once(start: Start, connect: Connect, tmp_path: Path) -> None:
+def test_a_second_signal_kills_the_workers(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "stubborn.py").write_text(
         "import asyncio\n"
         "async def handler(connection):\n"
@@ -48,11 +50,11 @@ def test_a_second_signal_stops_at_once(start: Start, connect: Connect, tmp_path:
     server.wait_for("(stopping: closing 1 connections with 1001)")
     assert server.process.poll() is None
     server.process.terminate()
-    server.wait_for("(is killed: it had not ended yet)")
+    server.wait_for(r"(killing worker \d+: it has not exited yet)")
     assert server.process.wait(TIMEOUT) == 1
 
 
-def test_the_closes_of_a_stop_are_spread(start: Start, connect: Connect) -> None:
+def test_the_close_frames_of_a_stop_are_spread(start: Start, connect: Connect) -> None:
     server = start(STOP_SPREAD="2")
     clients = [connect(server) for _ in range(11)]
     server.process.terminate()
@@ -63,7 +65,7 @@ def test_the_closes_of_a_stop_are_spread(start: Start, connect: Connect) -> None
     assert times[-1] - times[0] > 1  # this process may be late for the first one
 
 
-def test_a_full_worker_refuses_and_goes_on(start: Start, connect: Connect) -> None:
+def test_a_full_worker_refuses_clients_and_continues(start: Start, connect: Connect) -> None:
     server = start(MAX_CONNECTIONS="1")
     first = connect(server)
     with pytest.raises(websocket.WebSocketBadStatusException) as refusal:
@@ -72,7 +74,7 @@ def test_a_full_worker_refuses_and_goes_on(start: Start, connect: Connect) -> No
     first.send("tom")
     assert first.recv() == "ok"
     first.close()
-    # There is room again as soon as the server has seen the end.
+    # It accepts clients again when it has processed the close.
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -86,15 +88,15 @@ def test_a_killed_worker_is_replaced_on_the_same_port(start: Start, connect: Con
     server = start(APP="apps.whoami:handler")
     worker = server.worker()
     os.kill(worker, signal.SIGKILL)
-    server.wait_for(rf"(worker {worker} ended with -9)")
-    # Nobody is refused in the meantime: the queue of the listening socket is the parent's.
+    server.wait_for(rf"(worker {worker} exited with -9)")
+    # No client is refused meanwhile: the supervisor keeps the listening socket and its accept queue.
     ws = connect(server)
     ws.send("who are you?")
     assert json.loads(ws.recv())["process"] != worker
     assert server.stop() == 0
 
 
-def test_a_replacement_loses_no_connect_and_closes_with_1012(start: Start, connect: Connect) -> None:
+def test_a_replacement_refuses_no_client_and_closes_with_1012(start: Start, connect: Connect) -> None:
     server = start(APP="apps.whoami:handler", WORKERS="2")
     server.wait_for("(serving)")  # the second worker
     old = [connect(server) for _ in range(10)]
@@ -122,7 +124,7 @@ def test_a_replacement_loses_no_connect_and_closes_with_1012(start: Start, conne
     assert server.stop() == 0
 
 
-def test_a_worker_is_looked_after_while_its_predecessor_hangs(start: Start, connect: Connect, tmp_path: Path) -> None:
+def test_a_new_worker_is_monitored_while_the_old_one_hangs(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "hanging.py").write_text(
         "import time\n"
         "async def handler(connection):\n"
@@ -136,16 +138,24 @@ def test_a_worker_is_looked_after_while_its_predecessor_hangs(start: Start, conn
         server.process.send_signal(signal.SIGHUP)
         successor = int(server.wait_for(r"worker (\d+) replaces worker"))
         os.kill(successor, signal.SIGKILL)
-        server.wait_for(f"(worker {successor} ended with -9: starting another)")
+        server.wait_for(f"(worker {successor} exited with -9: starting another)")
         connect(server).send("tom")
     finally:
         os.kill(hanging, signal.SIGKILL)
 
 
-def test_workers_do_not_outlive_their_parent(start: Start) -> None:
+def test_workers_exit_with_their_supervisor(start: Start) -> None:
     server = start()
     server.process.kill()
-    # The log ends when the last process that can write to it is gone.
+    # The log ends when the last process that holds it has exited.
     with pytest.raises(AssertionError, match="exited without"):
         server.wait_for("(no such line)")
     assert "stopping" in server.lines[-1]
+
+
+def test_a_worker_reads_what_the_supervisor_passes(tmp_path: Path) -> None:
+    passed = WorkerEnvironment(number=2, ready_fd=5, socket_fd=6, run_dir=tmp_path, metrics_port=8283)
+    environment = passed.to_environment()
+    assert WorkerEnvironment.from_environment(environment) == passed
+    settings = read_settings(environment)
+    assert (settings.run_dir, settings.metrics_port) == (tmp_path, 8283)

@@ -1,1 +1,1 @@
-"""The settings: read from the environment once, validated, and frozen."""
+"""The settings: read from the environment once, validated, frozen."""

@@ -1,4 +1,4 @@
-"""From the text of a setting to its value; a ValueError says what is wrong with it, and what to give instead."""
+"""Parsers of settings: from text to value. A ValueError names the error and what to give instead."""
 
 import os
 import re
@@ -12,7 +12,7 @@ def hub(value: str) -> str | None:
         return None
     address = re.fullmatch(r"valkey://(?:[^/@:]*:[^/@]*@)?([^/@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?", value)
     if not address or int((address[2] or ":0")[1:]) > 65535:
-        raise ValueError("not the address of a Valkey. Give valkey://host, or valkey://:password@host:port")
+        raise ValueError("not the URL of a Valkey server. Give valkey://host, or valkey://:password@host:port")
     return value
 
 
@@ -37,12 +37,12 @@ _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 def host_names(value: str) -> frozenset[str]:
     names = frozenset(_host(item.lower()) for item in _items(value))
     if not names:
-        raise ValueError("no name in it. Give the host names that clients use, for example DOMAIN=example.com")
+        raise ValueError("contains no name. Give the host names that clients use, for example DOMAIN=example.com")
     return names
 
 
 def _host(name: str) -> str:
-    # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2), in the one spelling of RFC 5952.
+    # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2), in the canonical form of RFC 5952.
     with suppress(ValueError):
         if name == f"[{IPv6Address(name[1:-1])}]":
             return name[1:-1]
@@ -51,7 +51,7 @@ def _host(name: str) -> str:
     if len(name) > 253 or not re.fullmatch(rf"({_LABEL}\.)*(?!\d+$){_LABEL}", name):
         raise ValueError(
             f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
-            " international ones in their xn-- form, IPv6 addresses as short as they can be and in brackets,"
+            " international names in their xn-- form, IPv6 addresses in their shortest form and in brackets,"
             " for example DOMAIN=example.com,www.example.com"
         )
     return name
@@ -62,7 +62,7 @@ def origins(value: str) -> frozenset[str]:
 
 
 def _origin(value: str) -> str:
-    # As browsers write it (RFC 6454 section 6.2): no path, no default port.
+    # As browsers send it (RFC 6454 section 6.2): no path, no default port.
     parts = re.fullmatch(r"(https?)://(?:\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
     if parts:
         with suppress(ValueError):
@@ -96,7 +96,7 @@ def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 def spread(value: str) -> float:
     if not re.fullmatch(r"\d(\.\d{1,3})?", value, re.ASCII) or float(value) > 5:
-        raise ValueError("not a time. Give 0 to 5 seconds, less than a stop may take")
+        raise ValueError("not a time. Give 0 to 5 seconds: the spread must be shorter than a stop may take")
     return float(value)
 
 
@@ -134,7 +134,7 @@ def size(value: str) -> int:
 
 
 def header_size(value: str) -> int:
-    # What is beyond, picows would not answer but reset.
+    # picows resets the connection if a header is larger.
     if not 1024 <= size(value) <= 16 * 1024:
         raise ValueError("not the size of a header. Give 1K to 16K bytes")
     return size(value)
@@ -163,7 +163,7 @@ def seconds(value: str) -> float:
 
 def log_format(value: str) -> str:
     if value not in ("auto", "json", "text"):
-        raise ValueError("not a log format. Give json, text, or auto for text at a terminal")
+        raise ValueError("not a log format. Give json, text, or auto (text if stderr is a terminal, else json)")
     return value
 
 
@@ -187,7 +187,7 @@ def path(value: str) -> Path | None:
 
 
 def published_port(value: str) -> int:
-    """What Compose takes: a port, or an address and a port."""
+    """Parse a published port of Compose: a port, or an address and a port."""
     return port(value.rpartition(":")[2])
 
 

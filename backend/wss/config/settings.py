@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from wss.config import parsers
 
-# Seconds between pings at most: the timeouts of nginx.conf and httpd.conf are 30.
+# Seconds: the timeouts of nginx.conf and httpd.conf are 30.
 MAX_PING_INTERVAL = 20.0
-# And for a client that does not read.
 MAX_SLOW_READER_TIMEOUT = 30.0
 
 
@@ -20,69 +19,69 @@ class SettingError(ValueError):
 
 
 class Setting(NamedTuple):
-    """Where a value comes from."""
+    """The source of a value."""
 
     name: str
-    """In the environment."""
+    """The environment variable."""
     default: str
-    """As text, as it would be in the environment."""
+    """The default, as text like in the environment."""
     parse: Callable[[str], object]
-    """Returns the value of a text; raises ValueError, which names what is wrong and what to give instead."""
+    """Converts the text to the value; raises ValueError, which names the error and what to give instead."""
 
 
 def _from(name: str, default: str, parse: Callable[[str], object]) -> dict[str, Setting]:
-    """Return the metadata of a field."""
+    """Return the metadata of a dataclass field."""
     return {"setting": Setting(name, default, parse)}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator decided. The README's table of settings gives the meaning of each."""
+    """All settings. The table of settings in the README explains each."""
 
     app: str = field(metadata=_from("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
     domain: frozenset[str] = field(metadata=_from("DOMAIN", "localhost", parsers.host_names))
-    """The host names that clients may ask for, in lower case; IPv6 addresses without brackets."""
+    """The host names that clients may use, in lower case; IPv6 addresses without brackets."""
     ws_paths: tuple[str, ...] = field(metadata=_from("WS_PATHS", "/wss,/", parsers.paths))
-    """The paths that are a WebSocket, the one to be named in errors first."""
+    """The paths of the WebSocket. Error responses name the first one."""
     origins: frozenset[str] = field(metadata=_from("ORIGINS", "", parsers.origins))
-    """The origins whose pages may connect, ``https://*.example.com`` for all subdomains; empty: every origin may."""
+    """The origins whose pages may connect; ``https://*.example.com``: all subdomains; empty: all origins."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
         metadata=_from("TRUSTED_PROXIES", "", parsers.networks)
     )
-    """The networks whose X-Real-IP is believed."""
+    """The networks whose X-Real-IP is trusted."""
     subprotocols: tuple[str, ...] = field(metadata=_from("SUBPROTOCOLS", "", parsers.subprotocols))
-    """The subprotocols that the handler speaks, the preferred one first."""
+    """The subprotocols that the handler supports, in order of preference."""
     compression: bool = field(metadata=_from("COMPRESSION", "off", parsers.switch))
-    """Whether permessage-deflate is agreed to."""
+    """Whether permessage-deflate is negotiated."""
     max_message: int = field(metadata=_from("MAX_MESSAGE", "1M", parsers.size))
-    """Bytes of one message."""
+    """Max bytes of one message."""
     max_fragments: int = field(metadata=_from("MAX_FRAGMENTS", "4096", parsers.count))
-    """Frames of one message, empty ones too."""
+    """Max frames of one message, including empty ones."""
     max_header: int = field(metadata=_from("MAX_HEADER", "16K", parsers.header_size))
-    """Bytes of a request line and headers together."""
+    """Max bytes of the request line and headers together."""
     max_connections: int = field(metadata=_from("MAX_CONNECTIONS", "16000", parsers.count))
-    """Open websockets of one worker."""
+    """Max open WebSockets per worker."""
     max_connections_per_address: int | None = field(
         metadata=_from("MAX_CONNECTIONS_PER_ADDRESS", "off", parsers.count_or_off)
     )
-    """Open websockets of one client address (of one /64 in IPv6) in one worker; None: as many as there is room for."""
+    """Max open WebSockets per client address (per /64 in IPv6) and worker; None: no limit."""
     max_handshakes_per_address: int | None = field(
         metadata=_from("MAX_HANDSHAKES_PER_ADDRESS", "off", parsers.count_or_off)
     )
-    """Handshakes of one client address (of one /64 in IPv6) per minute in one worker; None: any number."""
+    """Max handshakes per minute, client address (/64 in IPv6) and worker; None: no limit."""
     handshake_timeout: float = field(metadata=_from("HANDSHAKE_TIMEOUT", "10", parsers.seconds))
-    """Seconds for the TLS handshake, and again for the HTTP request."""
+    """Seconds for the TLS handshake, and the same again for the HTTP request."""
     ping_interval: float = field(metadata=_from("PING_INTERVAL", "20", parsers.seconds))
-    """Seconds between pings of ours."""
+    """Seconds between keepalive pings."""
     ping_timeout: float = field(metadata=_from("PING_TIMEOUT", "20", parsers.seconds))
-    """Seconds that a client has to answer one."""
+    """Seconds that a client has to answer a keepalive ping."""
     stop_spread: float = field(metadata=_from("STOP_SPREAD", "1", parsers.spread))
-    """Seconds over which the close frames of a stop are spread."""
+    """Seconds over which a stop spreads its close frames."""
     write_limit: int = field(metadata=_from("WRITE_LIMIT", "64K", parsers.size))
-    """Bytes that may wait for a client to read them before its handler has to wait too."""
+    """High-water mark of the write buffer, in bytes: above it, the handler's `send` waits for the client to read."""
     slow_reader_timeout: float = field(metadata=_from("SLOW_READER_TIMEOUT", "30", parsers.seconds))
-    """Seconds that a client may leave unread what is sent to it."""
+    """Seconds without reading until a client is aborted."""
     log_format: str = field(metadata=_from("LOG_FORMAT", "auto", parsers.log_format))
     """``json``, ``text``, or ``auto``: text at a terminal."""
     log_level: int = field(metadata=_from("LOG_LEVEL", "info", parsers.log_level))
@@ -90,47 +89,46 @@ class Settings:
     reload: bool = field(metadata=_from("RELOAD", "off", parsers.switch))
     """Whether the workers are replaced when a Python file of the handler changes: for development."""
     workers: int = field(metadata=_from("WORKERS", "1", parsers.processes))
-    """How many processes share the port."""
+    """How many worker processes share the port."""
     port: int = field(metadata=_from("PORT", "8282", parsers.port))
-    """The TCP port to listen on; 0: any free one."""
+    """The TCP port to listen on; 0: any free port."""
     metrics_port: int = field(metadata=_from("METRICS_PORT", "8283", parsers.port))
-    """The TCP port of the metrics; 0: any free one."""
+    """The TCP port of the metrics; 0: any free port."""
     run_dir: Path | None = field(metadata=_from("RUN_DIR", "", parsers.path))
-    """The directory for sockets and counters of the workers; None: one for this run, under the temporary directory."""
+    """The directory for the control sockets and metrics files of the workers; None: a temporary directory."""
     tls_modern: bool = field(metadata=_from("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     """Whether TLS 1.2 is refused."""
     hsts: bool = field(metadata=_from("HSTS", "0", parsers.flag))
-    """Whether responses carry Strict-Transport-Security, for two years."""
-    tls: Path | None = field(metadata=_from("TLS_DIR", "", parsers.path))
-    """The directory with ``server.pem`` and ``server.key``; None: plain ws, for a proxy before us."""
+    """Whether responses have Strict-Transport-Security, for two years."""
+    tls_dir: Path | None = field(metadata=_from("TLS_DIR", "", parsers.path))
+    """The directory with the certificate and its key (see wss.net.tls); None: plain ws, behind a proxy."""
     challenges: Path | None = field(metadata=_from("CHALLENGES", "", parsers.path))
-    """What to show an ACME server on port 80, a directory; None: port 80 is closed."""
+    """The directory with the ACME challenges, served on port 80; None: port 80 is closed."""
     page: Path | None = field(metadata=_from("PAGE", "", parsers.path))
-    """The HTML file to serve on ``/`` to those that want no websocket; None: none."""
+    """The HTML file to serve on ``/`` if a request is not a WebSocket handshake; None: no page."""
     public_port: int = field(metadata=_from("DIRECT_PORT", "8282", parsers.published_port))
-    """The port that clients connect to for TLS, where it is ours."""
+    """The published TLS port in `direct`, for redirects."""
     expiry_file: Path | None = field(metadata=_from("EXPIRY_FILE", "", parsers.path))
-    """Where the desk says when the proxy's certificate expires."""
+    """The file in which the certificate service writes when the proxy's certificate expires."""
     hub: str | None = field(metadata=_from("HUB", "", parsers.hub))
-    """The URL of the Valkey by which workers reach each other's clients; None: each is alone."""
+    """The URL of the Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
     hub_password_file: Path | None = field(metadata=_from("HUB_PASSWORD_FILE", "", parsers.path))
-    """Where its password is, unless it is in the URL."""
+    """The file with the password of the hub; a password in the URL takes precedence."""
     replicas: str | None = field(metadata=_from("REPLICAS", "", parsers.name))
-    """The host name that all replicas of this service share; None: there is but one."""
+    """The host name that resolves to all replicas of this service; None: there is only one."""
 
 
 def without_password(value: str) -> str:
-    """Return what may be shown of a value that may be a URL."""
+    """Return the value, without the password if it is a URL that has one."""
     return re.sub("//[^/@]*:.*@", "//…@", value)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read and check all settings.
+    """Read and validate all settings.
 
-    Raises SettingError for the first one that is wrong. An empty value counts as absent, as Compose hands over
-    what is not set.
+    Raises SettingError for the first one that is wrong. An empty value counts as absent, because Compose passes unset
+    variables as empty ones.
     """
-
     values = {}
     for each in fields(Settings):
         setting: Setting = each.metadata["setting"]
@@ -139,15 +137,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[each.name] = setting.parse(text)
         except ValueError as error:
             raise SettingError(f"{setting.name}={without_password(text)!r}: {error}") from None
-    settings = Settings(**values)  # type: ignore[arg-type]  # each parser returns what its field is
+    settings = Settings(**values)  # type: ignore[arg-type]  # each parser returns the type of its field
     if settings.ping_interval > MAX_PING_INTERVAL:
         raise SettingError(
-            f"PING_INTERVAL={settings.ping_interval:g}: the proxies close what is silent for longer."
+            f"PING_INTERVAL={settings.ping_interval:g}: the proxies close connections that are idle for longer."
             f" Give at most {MAX_PING_INTERVAL:g} seconds"
         )
     if settings.slow_reader_timeout > MAX_SLOW_READER_TIMEOUT:
         raise SettingError(
-            f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies wait no longer for a client that"
-            f" does not read. Give at most {MAX_SLOW_READER_TIMEOUT:g} seconds"
+            f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies close the connection of a client"
+            f" that does not read for longer. Give at most {MAX_SLOW_READER_TIMEOUT:g} seconds"
         )
     return settings

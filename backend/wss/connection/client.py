@@ -2,12 +2,12 @@
 
 from wss.connection.connection import Connection
 from wss.handshake.client_certificate import ClientCertificate
-from wss.handshake.forwarded import readable
+from wss.handshake.forwarded import normalize_address
 
 
 def peer_address(connection: Connection) -> str:
     """Return the address of whoever opened the TCP connection: the client, or the proxy before us."""
-    return readable(connection.remote_address[0])
+    return normalize_address(connection.remote_address[0])
 
 
 def client_certificate(connection: Connection) -> ClientCertificate | None:

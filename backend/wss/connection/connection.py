@@ -27,7 +27,7 @@ from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
 from wss.connection.websockets_api import ProtocolAdapter, missing
 from wss.handshake.client_certificate import ClientCertificate
-from wss.handshake.forwarded import readable
+from wss.handshake.forwarded import normalize_address
 from wss.handshake.request import HttpRequest
 from wss.observability.metrics import SAMPLED_ONE_IN, Traffic
 from wss.protocol.assembler import Assembler
@@ -401,12 +401,12 @@ class Connection(WSListener):
     @property
     def local_address(self) -> Any:
         """Host and port of our end of the TCP connection; of IPv6, also flow and scope."""
-        return _readable(self.transport.get_extra_info("sockname"))
+        return _without_mapping(self.transport.get_extra_info("sockname"))
 
     @property
     def remote_address(self) -> Any:
         """Host and port of the other end: the client's, or the proxy's before us (see client_address)."""
-        return _readable(self.transport.get_extra_info("peername"))
+        return _without_mapping(self.transport.get_extra_info("peername"))
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -442,10 +442,10 @@ class Connection(WSListener):
         return self.ending.received.reason if self.ending.received else ""
 
 
-def _readable(address: Any) -> Any:
+def _without_mapping(address: Any) -> Any:
     """Return an IPv4 address as IPv4: a socket for both families reports it as mapped (RFC 4291 section 2.5.5.2)."""
     if address and address[0].startswith("::ffff:"):
-        return readable(address[0]), address[1]
+        return normalize_address(address[0]), address[1]
     return address
 
 

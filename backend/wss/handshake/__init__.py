@@ -1,1 +1,1 @@
-"""From the bytes of a request to a decision: its head, the policy, who the client is, the responses."""
+"""The opening handshake: the request head, the policy, the identity of the client, the responses."""

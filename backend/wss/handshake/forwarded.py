@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from multidict import CIMultiDict
 
-# Headers about the client that our proxies set, and overwrite if the client sent them.
+# Headers about the client that our proxies set; they overwrite those that the client sends.
 _SET_BY_PROXIES = {
     *("x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
     *("x-client-subject", "x-client-serial"),
@@ -15,11 +15,11 @@ _SET_BY_PROXIES = {
 
 
 def without_forged(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> CIMultiDict[str]:
-    """Return a copy without the headers by which a client could pretend to be another one, in any case of letters."""
+    """Return a copy without headers that would let a client impersonate another one; names are case-insensitive."""
     headers = headers.copy()
     for name in {name.lower() for name in headers}:
-        claim = name == "forwarded" or name in _SET_BY_PROXIES or name.startswith("x-forwarded-")
-        if claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
+        is_claim = name == "forwarded" or name in _SET_BY_PROXIES or name.startswith("x-forwarded-")
+        if is_claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
             headers.popall(name)
     return headers
 
@@ -30,18 +30,18 @@ def is_trusted(peer: str, trusted: Iterable[IPv4Network | IPv6Network]) -> bool:
 
 
 def forwarded_client(peer: str, headers: CIMultiDict[str]) -> str:
-    """Return the address in X-Real-IP of a trusted peer, or the peer's own unless there is exactly one."""
+    """Return the X-Real-IP from a trusted peer if it is exactly one valid address, else the address of the peer."""
     claims = headers.getall("X-Real-IP", [])
     if len(claims) == 1:
         with suppress(ValueError):
-            return readable(claims[0])
+            return normalize_address(claims[0])
     return peer
 
 
-# Cached, because proxies, and many clients, connect again and again.
+# Cached, because proxies and many clients connect repeatedly.
 @lru_cache(maxsize=1024)
-def readable(address: str) -> str:
-    """Return IPv4 as IPv4: a socket for both families reports it as mapped (RFC 4291 section 2.5.5.2).
+def normalize_address(address: str) -> str:
+    """Return IPv4-mapped addresses (RFC 4291 section 2.5.5.2), which a dual-stack socket reports, as IPv4.
 
     Raises ValueError if it is not an address.
     """

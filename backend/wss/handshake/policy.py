@@ -1,7 +1,7 @@
-"""A request in, a decision out: go on to 101, or the response that fits (RFC 6455 section 4.2).
+"""The handshake policy: accept a request with 101, or reject it with a response (RFC 6455 section 4.2).
 
-picows' own check of the upgrade runs after this one and is looser in some places (two keys, versions 7 and 8, any
-Host, any path) and too strict in one (`Connection: keep-alive, Upgrade`, as Firefox sends it).
+The check of picows runs after this one. It is looser in some places (two keys, versions 7 and 8, any Host, any path)
+and too strict in one (`Connection: keep-alive, Upgrade`, which Firefox sends).
 """
 
 import binascii
@@ -22,7 +22,7 @@ from wss.handshake.responses import MISDIRECTED, HttpResponse, plain_response
 from wss.protocol import deflate
 
 HEALTH_PATH = "/healthz"
-# For a proxy that looks for a replica with room: one that is full is healthy, but not ready for more.
+# For a proxy that selects a replica: one at its connection limit is healthy, but not ready.
 READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
@@ -39,14 +39,14 @@ def sanitized(request: HttpRequest, *, behind_a_proxy: bool) -> HttpRequest:
 
 
 class Handshake:
-    """The policy for the requests of one server."""
+    """The handshake policy of a server."""
 
     def __init__(self, settings: Settings) -> None:
         self._domain = settings.domain
         self._any_origin = not settings.origins
         self._origins = {origin for origin in settings.origins if "*" not in origin}
-        # https://*.example.com as its two ends.
-        self._wild_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
+        # The parts before and after the "*" of https://*.example.com.
+        self._wildcard_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
         self._paths = settings.ws_paths
         self._path_prefixes = [path.removesuffix("*") for path in settings.ws_paths if path.endswith("*")]
         self._page = read_page(settings.page) if settings.page else None
@@ -62,7 +62,7 @@ class Handshake:
         degraded_reason: str = "",
         has_route: Callable[[str], bool] = lambda _: True,
     ) -> HttpResponse | None:
-        """Return the response to a sanitized request if it does not become a websocket, or None to go on.
+        """Return the response that rejects a sanitized request, or answers it without a WebSocket; None to accept it.
 
         A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
         `degraded_reason` is for the health path, if all else goes on. `has_route` is asked for paths of WS_PATHS.
@@ -78,8 +78,8 @@ class Handshake:
                 return plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
             return plain_response(HTTPStatus.OK, degraded_reason or "ok")
         if path == READY_PATH:
-            no_room = full or draining
-            return plain_response(*((HTTPStatus.SERVICE_UNAVAILABLE, "no room") if no_room else (HTTPStatus.OK, "ok")))
+            is_ready = not (full or draining)
+            return plain_response(*((HTTPStatus.OK, "ok") if is_ready else (HTTPStatus.SERVICE_UNAVAILABLE, "no room")))
         if self._page and path == PAGE_PATH and "Upgrade" not in headers:
             return self._page
         if not self._is_websocket(path) or not has_route(path):
@@ -97,16 +97,16 @@ class Handshake:
         return None
 
     def negotiate(self, request: HttpRequest) -> dict[str, str]:
-        """Return the headers of the 101 by which subprotocol and compression are agreed on."""
+        """Return the headers of the 101 response for the negotiated subprotocol and compression."""
         agreed = {}
         offered = _tokens(request.headers, "Sec-WebSocket-Protocol", fold=False)
-        # RFC 6455 section 4.2.2: at most one, and one that was offered; our order counts.
+        # RFC 6455 section 4.2.2: at most one of those that the client offers; our order of preference counts.
         if chosen := next((name for name in self._subprotocols if name in offered), None):
             agreed["Sec-WebSocket-Protocol"] = chosen
         offers = (
             offer for field in request.headers.getall("Sec-WebSocket-Extensions", []) for offer in field.split(",")
         )
-        if self._compression and (compression := deflate.answer_to(offers)):
+        if self._compression and (compression := deflate.negotiate(offers)):
             agreed["Sec-WebSocket-Extensions"] = compression
         return agreed
 
@@ -121,7 +121,7 @@ class Handshake:
         return None if hostname(hosts[0]) in self._domain else MISDIRECTED
 
     def _check_origin(self, headers: CIMultiDict[str]) -> HttpResponse | None:
-        # RFC 6455 section 10.2. Only browsers send Origin, and only they need to be held to it.
+        # RFC 6455 section 10.2. Only browsers send Origin, and only they need this check.
         origins = headers.getall("Origin", [])
         if not all(self._is_allowed(origin.lower()) for origin in origins):
             text = "Pages of this origin may not connect. ORIGINS lists those that may."
@@ -132,7 +132,7 @@ class Handshake:
         return (
             self._any_origin
             or origin in self._origins
-            or any(origin.startswith(start) and origin.endswith(end) for start, end in self._wild_origins)
+            or any(origin.startswith(start) and origin.endswith(end) for start, end in self._wildcard_origins)
         )
 
 
@@ -165,7 +165,7 @@ def _check_upgrade(headers: CIMultiDict[str]) -> HttpResponse | None:
 def hostname(host: str) -> str:
     """Return the name in a Host header without port and brackets, in lower case."""
     if host.startswith("["):
-        with suppress(ValueError):  # in the one spelling of RFC 5952, as in the settings
+        with suppress(ValueError):  # in the canonical form of RFC 5952, as in the settings
             return str(IPv6Address(host[1:].partition("]")[0]))
     return host.partition(":")[0].lower()
 

@@ -1,6 +1,6 @@
-"""The head of a request, before picows reads it: bounded in size and in time, and refused with a reason.
+"""Reads the head of a request before picows does, with limits of size and time, and responses that name the error.
 
-picows itself drops a head of more than 16 KiB without a response, and refuses every other method as a bad request.
+picows itself drops a head of more than 16 KiB without a response, and rejects every method but GET as a bad request.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from wss.handshake.responses import HttpResponse, plain_response
 
 TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 
-# Seconds that a client whose request is too long has to read the response.
+# Seconds that a client has to read the response if its request is too large.
 LINGER = 2.0
 
 _END = b"\r\n\r\n"
@@ -39,10 +39,12 @@ _OLD_HTTP = plain_response(
 
 @dataclass
 class AcceptedConnection:
-    """A connection that was accepted: its peer's address, and when that was, by the loop's clock."""
+    """An accepted connection."""
 
     peer: str
+    """The address of the peer."""
     time: float
+    """When it was accepted, by the clock of the event loop."""
     decided: bool = False
     """Whether its request was good enough to be decided on."""
     transport: Any = None
@@ -60,18 +62,18 @@ Prepare = Callable[[AcceptedConnection, HttpRequest], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits until a websocket is open."""
+    """Limits until a WebSocket is open."""
 
     head: int
-    """Bytes of request line and headers."""
+    """Max bytes of request line and headers."""
     timeout: float
-    """Seconds for TLS, and again for the head."""
+    """Seconds for the TLS handshake, and the same again for the head."""
     any_method: bool = False
-    """Whether more is let through than what can become a websocket: a GET over HTTP/1.1."""
+    """Whether to pass on any request, not only a GET over HTTP/1.1, which can become a WebSocket."""
 
 
 class RequestHeadReader(asyncio.BufferedProtocol):
-    """Reads the head of one request, then hands the connection on to a protocol of the factory, or answers and closes.
+    """Reads the head of one request. Then passes the connection on to a new protocol, or responds and closes.
 
     `refused` is called with the reason, in one word.
     """
@@ -88,7 +90,7 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         self._accepted = accepted
         self._limits = limits
         self._refused = refused
-        # As long as the longest head that is let through: what fills it without an end is too long.
+        # The size of the largest head: if the buffer is full and has no end, the head is too large.
         self._buffer = bytearray(limits.head + len(_END))
         self._size = 0
         self._lingering = False
@@ -114,44 +116,44 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         if self._preparing:
             return  # for the websocket
         if self._buffer[0] == TLS_HANDSHAKE:
-            # A TLS client waits for a ServerHello, and would wait until the timeout.
+            # Respond at once: a TLS client waits for a ServerHello, until the timeout.
             self._refuse(_TLS_HERE)
             return
         head, end, _ = self._buffer[: self._size].partition(_END)
         if end:
-            self._judge(head + b"\r\n")
+            self._check_request_line(head + b"\r\n")
         elif self._size == len(self._buffer):
-            # There is more to come: closing with unread bytes would reset the connection and lose the answer.
+            # More bytes will come: closing with unread bytes would reset the connection and lose the response.
             self._lingering = True
             text = f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER."
             self._refuse(plain_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text, reason="header"))
 
-    def _judge(self, head: bytearray) -> None:
+    def _check_request_line(self, head: bytearray) -> None:
         line = _REQUEST_LINE.match(head)
         if not line:
             self._refuse(_NOT_HTTP)
         elif self._limits.any_method:
-            self._hand_on()
+            self._pass_on()
         elif line[1] == b"GET" and line[2] == b"1.1":
             self._accepted.transport = self._transport
             self._accepted.certificate = self._transport.get_extra_info("peercert")
             if self._prepare and (request := HttpRequest.parse(bytes(head))):
                 self._deadline.cancel()
                 self._transport.pause_reading()
-                self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_hand_on(request))
+                self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_pass_on(request))
             else:
-                self._hand_on()
+                self._pass_on()
         else:
             self._refuse(_OLD_HTTP if line[1] == b"GET" else _NOT_GET)
 
-    async def _prepare_and_hand_on(self, request: HttpRequest) -> None:
+    async def _prepare_and_pass_on(self, request: HttpRequest) -> None:
         assert self._prepare
         await self._prepare(self._accepted, request)
         self._preparing = None
         self._transport.resume_reading()
-        self._hand_on()
+        self._pass_on()
 
-    def _hand_on(self) -> None:
+    def _pass_on(self) -> None:
         self._deadline.cancel()
         protocol = self._factory(self._accepted)
         self._transport.set_protocol(protocol)
@@ -164,7 +166,7 @@ class RequestHeadReader(asyncio.BufferedProtocol):
             protocol.buffer_updated(size)
             rest = rest[size:]
         if not self._accepted.decided:
-            self._refused("malformed")  # picows has answered it
+            self._refused("malformed")  # picows has responded
 
     def _refuse(self, response: HttpResponse) -> None:
         self._refused(response.reason)

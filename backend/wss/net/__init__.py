@@ -1,1 +1,1 @@
-"""Sockets and TLS: accepting, the event loop, TLS contexts, the certificate that is followed."""
+"""Sockets and TLS: accepting connections, the event loop, TLS contexts, the certificate and its reload."""

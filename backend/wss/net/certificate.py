@@ -1,4 +1,4 @@
-"""The certificate while it is served: renewed by the desk, it is taken into the running server."""
+"""The certificate that is served, replaced without a restart when the certificate service publishes another one."""
 
 import asyncio
 import base64
@@ -9,81 +9,82 @@ from contextlib import suppress
 from pathlib import Path
 
 from wss.config.settings import Settings
-from wss.net.tls import CLIENT_CA, CLIENT_CRL, expiry, server_context
+from wss.net.tls import CLIENT_CA, CLIENT_CRL, SERVER_CERTIFICATE, SERVER_KEY, expiry, server_context
 from wss.observability.metrics import Metrics
 
 log = logging.getLogger("wss.certificate")
 
-LOOK = 1.0  # seconds
-# The first certificate; there may be words around it (RFC 7468 section 2).
+POLL_INTERVAL = 1.0  # seconds
+# The first certificate; there may be text before and after it (RFC 7468 section 2).
 _LEAF = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
-# RFC 8017 appendix A.1: the key of a certificate (not its signature) is one of RSA.
+# RFC 8017 appendix A.1: the certificate has an RSA key, whatever its signature is.
 _RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")
 
 
 class Certificate:
-    """What new connections get: a TLS context that follows the pair in a directory."""
+    """The TLS context for new connections. It follows the certificate and key in a directory."""
 
-    def __init__(self, directory: Path, settings: Settings, counts: Metrics) -> None:
-        """Take what is there; raises SettingError where it cannot be used."""
+    def __init__(self, directory: Path, settings: Settings, metrics: Metrics) -> None:
+        """Load the current certificate. Raises SettingError if it cannot be used."""
         self._directory = directory
         self._settings = settings
-        self._counts = counts
-        self._served, self._lasting, self.context = self._read()
+        self._metrics = metrics
+        self._served, self._context_inputs, self.context = self._load()
 
     @property
-    def is_wanted_of_clients(self) -> bool:
-        """Whether a websocket is only for clients with a certificate of their own."""
+    def requires_client_certificate(self) -> bool:
+        """Whether clients need a certificate to open a WebSocket."""
         return self.context.verify_mode == ssl.CERT_OPTIONAL
 
     async def follow(self) -> None:
-        """Look for another pair every second, and serve it from then on; open connections go on."""
-        complaint = ""
+        """Poll the directory, and serve a new certificate to new connections; open connections continue."""
+        last_error = ""
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
             if self._directory.resolve() == self._served:
                 continue
             try:
-                self._renew()
-            except Exception as error:  # whatever it is: the next one may be good
-                if str(error) != complaint:
-                    complaint = str(error)
-                    log.error("the certificate before goes on being served: %s", error)
+                self._reload()
+            except Exception as error:  # any: the next certificate may be valid
+                if str(error) != last_error:
+                    last_error = str(error)
+                    log.error("keeping the previous certificate: %s", error)
             else:
-                complaint = ""
+                last_error = ""
                 log.info("serving the renewed certificate")
 
-    def _renew(self) -> None:
-        pair, lasting, context = self._read()  # in a context of its own: what is wrong never gets into the live one
-        if lasting == self._lasting:
-            # The live one keeps its keys for tickets: clients resume.
-            self.context.load_cert_chain(pair / "server.pem", pair / "server.key")
+    def _reload(self) -> None:
+        target, inputs, context = self._load()  # into a new context, so that an error never affects the live one
+        if inputs == self._context_inputs:
+            # Keep the live context, and with it its session ticket keys: clients can resume.
+            self.context.load_cert_chain(target / SERVER_CERTIFICATE, target / SERVER_KEY)
         else:
-            # OpenSSL keeps a pair for each kind of key, and every CA: the live one would go on with the old ones, too.
+            # OpenSSL keeps one certificate per key type, and all CAs: the live context would keep the old ones, too.
             self.context = context
-        self._served, self._lasting = pair, lasting
+        self._served, self._context_inputs = target, inputs
 
-    def _read(self) -> tuple[Path, tuple[object, ...], ssl.SSLContext]:
-        pair = self._directory.resolve()  # once: the link may move on from one look to the next
-        context = server_context(pair, modern=self._settings.tls_modern)
-        self._counts.certificate_expires(expiry(context, pair, min(self._settings.domain)))
-        return pair, _lasting(pair), context
+    def _load(self) -> tuple[Path, tuple[object, ...], ssl.SSLContext]:
+        target = self._directory.resolve()  # once, because the link may change in between
+        context = server_context(target, modern=self._settings.tls_modern)
+        self._metrics.certificate_expires(expiry(context, target, min(self._settings.domain)))
+        return target, _context_inputs(target), context
 
 
-async def follow_expiry(file: Path, counts: Metrics) -> None:
-    """Count when the certificate of the proxy before us expires: the desk says so in a file, in seconds since 1970."""
+async def follow_expiry(file: Path, metrics: Metrics) -> None:
+    """Report when the proxy's certificate expires: the certificate service writes it to a file (seconds since 1970)."""
     while True:
         with suppress(OSError, ValueError):
-            counts.certificate_expires(_number(file))
-        await asyncio.sleep(LOOK)
+            metrics.certificate_expires(_read_number(file))
+        await asyncio.sleep(POLL_INTERVAL)
 
 
-def _number(file: Path) -> float:
+def _read_number(file: Path) -> float:
     return float(file.read_text())
 
 
-def _lasting(pair: Path) -> tuple[object, ...]:
-    """Return what a context cannot forget: the kind of key, and whom it takes client certificates of."""
-    leaf = _LEAF.search((pair / "server.pem").read_bytes())
+def _context_inputs(directory: Path) -> tuple[object, ...]:
+    """Return what a context cannot replace once it is loaded: the key type, and the CA and CRL for clients."""
+    leaf = _LEAF.search((directory / SERVER_CERTIFICATE).read_bytes())
     has_rsa_key = leaf is not None and _RSA_ENCRYPTION in base64.b64decode(leaf[1])
-    return has_rsa_key, *((pair / name).exists() and (pair / name).read_bytes() for name in (CLIENT_CA, CLIENT_CRL))
+    client_files = (directory / CLIENT_CA, directory / CLIENT_CRL)
+    return has_rsa_key, *(file.exists() and file.read_bytes() for file in client_files)

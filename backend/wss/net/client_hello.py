@@ -1,4 +1,4 @@
-"""The first record of a TLS handshake, as bytes: the server name in it, and why it would be refused."""
+"""The ClientHello, the first record of a TLS handshake, as bytes: its server name, and the alert that rejects it."""
 
 import ssl
 
@@ -10,8 +10,8 @@ _SERVER_NAME = 0
 def server_name(client_hello: bytes) -> str | None:
     """Return the server name (SNI, RFC 6066 section 3) in the first record of a ClientHello, in lower case.
 
-    None where there is none, or no way to read it: the request's Host still decides then. Python's own callback for
-    it cannot be used: aiofastnet makes its SSL objects without Python's wrapper, which the callback needs (it crashes).
+    None if there is none, or if it cannot be parsed: then the Host header decides. Python's sni_callback cannot be
+    used: it needs Python's SSL object, which aiofastnet does not create (the process would crash).
     """
     try:
         fields = _Reader(client_hello[_RECORD_HEADER + _HANDSHAKE_HEADER :])
@@ -24,7 +24,7 @@ def server_name(client_hello: bytes) -> str | None:
             number, body = extensions.number(2), extensions.vector(2)
             if number == _SERVER_NAME:
                 names = _Reader(_Reader(body).vector(2))
-                names.take(1)  # host_name is the only type there is
+                names.take(1)  # the type: host_name is the only one
                 return names.vector(2).decode("ascii", "backslashreplace").lower()
     except EOFError:
         pass
@@ -32,7 +32,7 @@ def server_name(client_hello: bytes) -> str | None:
 
 
 class _Reader:
-    """Takes numbers and length-prefixed vectors off the front (RFC 8446 section 3); EOFError where they do not fit."""
+    """Reads numbers and length-prefixed vectors (RFC 8446 section 3); raises EOFError if the data is too short."""
 
     def __init__(self, data: bytes) -> None:
         self.rest = data
@@ -50,8 +50,8 @@ class _Reader:
         return self.take(self.number(length_size))
 
 
-def refusal(context: ssl.SSLContext, client_hello: bytes) -> bytes:
-    """Return the alert by which this ClientHello is refused, or nothing where it is acceptable."""
+def alert_for(context: ssl.SSLContext, client_hello: bytes) -> bytes:
+    """Return the alert that rejects this ClientHello, or b"" if it is acceptable."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     incoming.write(client_hello)
     try:
@@ -59,5 +59,5 @@ def refusal(context: ssl.SSLContext, client_hello: bytes) -> bytes:
     except ssl.SSLWantReadError:
         return b""
     except ssl.SSLError:
-        pass  # what it would tell the client is in `outgoing`
+        pass  # the alert is in `outgoing`
     return outgoing.read()

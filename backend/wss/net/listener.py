@@ -1,7 +1,7 @@
-"""From a listening socket to connections, with a look at the first bytes before TLS starts.
+"""Accepts connections on a listening socket, and inspects the first bytes before TLS starts.
 
-TLS would answer a plain `http://` or `ws://` client with an alert that it cannot read, and a foreign server name with
-a certificate that cannot fit. Looking does not consume (MSG_PEEK): the handshake that follows sees every byte.
+TLS would answer a plain `http://` or `ws://` client with an alert that it cannot read, and an unknown server name with
+a certificate that does not match. The bytes are peeked (MSG_PEEK), so that the TLS handshake still reads them.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 
 import aiofastnet
 
-from wss.handshake.forwarded import readable
+from wss.handshake.forwarded import normalize_address
 from wss.handshake.request_head import (
     LINGER,
     TLS_HANDSHAKE,
@@ -31,18 +31,18 @@ from wss.handshake.request_head import (
 )
 from wss.handshake.responses import MISDIRECTED, plain_response
 from wss.net.certificate import Certificate
-from wss.net.client_hello import refusal, server_name
+from wss.net.client_hello import alert_for, server_name
 
 log = logging.getLogger("wss.listener")
 
-# Seconds that a client has to answer the end of TLS (close_notify) before TCP is closed; many never do.
+# Seconds that a client has to answer close_notify before TCP is closed; many clients never answer it.
 CLOSE_NOTIFY_TIMEOUT = 1.0
-# Connections that the kernel completes while the loop is busy. It is capped by net.core.somaxconn, 4096 by default.
+# Connections that the kernel queues while the event loop is busy. It caps this at net.core.somaxconn (default: 4096).
 BACKLOG = 4096
 
 # RFC 8446 section 5.1: bytes.
 _RECORD_HEADER = 5
-_LONGEST_RECORD = _RECORD_HEADER + (1 << 14)
+_MAX_RECORD = _RECORD_HEADER + (1 << 14)
 
 
 _NO_TLS = plain_response(
@@ -53,13 +53,13 @@ _NO_TLS = plain_response(
 
 
 def listening_socket(port: int) -> socket.socket:
-    """Return a socket on all addresses, IPv6 too where there is IPv6; several sockets may share the port."""
+    """Return a socket on all addresses, also IPv6 if the host has it; several sockets may share the port."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(
             ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG, reuse_port=True
         )
-    everywhere = ("0.0.0.0", port)  # noqa: S104  # in a container, Compose decides what is published
-    return socket.create_server(everywhere, backlog=BACKLOG, reuse_port=True)
+    all_addresses = ("0.0.0.0", port)  # noqa: S104  # in a container, Compose decides which ports are published
+    return socket.create_server(all_addresses, backlog=BACKLOG, reuse_port=True)
 
 
 def _close_sockets_of(port: int) -> None:
@@ -75,7 +75,7 @@ def _close_sockets_of(port: int) -> None:
 
 
 class Listener:
-    """Accepts on one socket until closed; connections that are open by then go on."""
+    """Accepts connections on one socket until it is closed; open connections continue."""
 
     def __init__(
         self,
@@ -93,24 +93,24 @@ class Listener:
         self._certificate = certificate
         self._domain = domain
         self._limits = limits
-        self._refused = refused  # is told the reason, in one word
+        self._refused = refused  # called with the reason, in one word
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
         os.register_at_fork(after_in_child=partial(_close_sockets_of, sock.getsockname()[1]))
         self._socket.setblocking(False)
         self._resume()
 
     def stop_accepting(self) -> None:
-        """Release the port at once; handshakes that are under way go on."""
+        """Release the port at once; handshakes in progress continue."""
         if self._is_open:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
     def close(self) -> None:
-        """Release the port at once, and give up handshakes that are under way."""
+        """Release the port at once, and cancel handshakes in progress."""
         self.stop_accepting()
-        for task in self._opening:
+        for task in self._handshakes:
             task.cancel()
 
     @property
@@ -132,15 +132,15 @@ class Listener:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                # The socket stays readable: without a pause this would spin.
+                # The socket stays readable: without a pause, this would be a busy loop.
                 log.error("cannot accept connections for now: %s. Raise the limit of open files", error.strerror)
                 self._loop.remove_reader(self._socket)
                 self._loop.call_later(1, self._resume)
                 return
-            accepted = AcceptedConnection(readable(address[0]), self._loop.time())
+            accepted = AcceptedConnection(normalize_address(address[0]), self._loop.time())
             task = self._loop.create_task(self._open(connection, accepted))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
 
     async def _open(self, connection: socket.socket, accepted: AcceptedConnection) -> None:
         connection.setblocking(False)
@@ -162,22 +162,22 @@ class Listener:
         except TimeoutError:
             self._refused("timeout")
             log.info("%s did not finish the TLS handshake in %.0f s", accepted.peer, self._limits.timeout)
-        except OSError as error:  # also ssl.SSLError: the client refused us, or we the client
-            if not misdirected:  # that is counted already
+        except OSError as error:  # also ssl.SSLError: the client or the server rejected the handshake
+            if not misdirected:  # which is counted already
                 self._refused("tls")
             log.info(
                 "connection from %s failed before it was open: %s", accepted.peer, str(error) or type(error).__name__
             )
         finally:
-            # A transport closes its socket itself, some time later: its descriptor must not be another client's then.
+            # A transport closes its socket itself, later: by then, the descriptor must not belong to another client.
             if not handed_over:
                 connection.close()
 
     async def _client_hello(self, connection: socket.socket, peer: str) -> bytes:
-        """Return the first TLS record, unconsumed; or answer what is no TLS, and return nothing."""
+        """Return the first TLS record without consuming it. If it is not TLS, respond with 400 and return b""."""
         first = await self._peek(connection, 1)
         if not first:
-            return b""  # closed without a word: a port check
+            return b""  # closed without sending a byte: a port check
         if first[0] == TLS_HANDSHAKE:
             if len(first) < _RECORD_HEADER:
                 first = await self._peek(connection, _RECORD_HEADER)
@@ -186,8 +186,8 @@ class Listener:
                 first = await self._peek(connection, size)
             return first[:size]
         self._refused(_NO_TLS.reason)
-        log.warning("%s did not speak TLS, which this port needs: answered 400, use wss://", peer)
-        with suppress(OSError):  # also TimeoutError: it got its answer, or does not want it
+        log.warning("%s did not speak TLS, which this port requires: responded with 400. Use wss://", peer)
+        with suppress(OSError):  # also TimeoutError: the response was sent, or the client is gone
             connection.send(_NO_TLS.to_bytes())
             connection.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(LINGER):
@@ -199,7 +199,7 @@ class Listener:
         if name is None or name in self._domain:
             return False
         self._refused(MISDIRECTED.reason)
-        log.warning("%s asked for server name %r, which DOMAIN does not list: answered 421", peer, name)
+        log.warning("%s requested server name %r, which is not in DOMAIN: responds with 421", peer, name)
         return True
 
     async def _start_tls(
@@ -215,26 +215,26 @@ class Listener:
                     self._loop, protocol_factory, connection, ssl=tls, ssl_shutdown_timeout=CLOSE_NOTIFY_TIMEOUT
                 )
             except ssl.SSLError:
-                # The transport closes without the alert that tells the client why.
-                spare.send(refusal(tls, client_hello))
+                # The transport closes the connection without sending the alert.
+                spare.send(alert_for(tls, client_hello))
                 raise
 
     async def _peek(self, connection: socket.socket, size: int) -> bytes:
-        """Return at least the first `size` bytes, without consuming them; fewer where the client closed before."""
-        # The socket becomes readable only when that much is there (socket(7)): no polling. By default it is one byte.
+        """Return at least the first `size` bytes without consuming them; fewer if the client closes first."""
+        # No polling: the socket becomes readable when it has this many bytes (socket(7)). The default is 1.
         if size > 1:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-        await self._readable(connection)
+        await self._wait_readable(connection)
         if size > 1:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        return connection.recv(_LONGEST_RECORD, socket.MSG_PEEK)
+        return connection.recv(_MAX_RECORD, socket.MSG_PEEK)
 
     async def _drain(self, connection: socket.socket) -> None:
-        """Read to the end: closing with unread bytes would reset the connection and lose the answer."""
+        """Read until EOF: closing with unread bytes would reset the connection and lose the response."""
         while await self._loop.sock_recv(connection, 65536):
             pass
 
-    async def _readable(self, connection: socket.socket) -> None:
+    async def _wait_readable(self, connection: socket.socket) -> None:
         readable = self._loop.create_future()
         self._loop.add_reader(connection, self._wake, readable)
         try:
@@ -249,7 +249,7 @@ class Listener:
 
 
 class _Misdirected(asyncio.Protocol):
-    """Serves a client that named another server in the handshake: 421, if it goes on in spite of the certificate."""
+    """Responds with 421 to a client with an unknown server name, if it accepts the certificate."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout

@@ -1,4 +1,4 @@
-"""The event loop: uvloop's, with two faults of aiofastnet 1.2.0 corrected."""
+"""The event loop: uvloop, with workarounds for two bugs of aiofastnet 1.2.0."""
 
 from typing import Any
 
@@ -6,19 +6,22 @@ import uvloop
 
 
 class Loop(uvloop.Loop):
-    """What the worker runs in."""
+    """The event loop of a worker."""
 
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]  # it gets all of them
-        """Watch a descriptor, as every loop does; and wake a TLS transport of aiofastnet that resumes reading.
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]  # passes all on
+        """Watch a descriptor, as every loop does. Also wake a TLS transport of aiofastnet that resumes reading.
 
-        It was paused because its handler was busy, and may hold data that it has read but not decrypted. Version 1.2.0
-        looks only at the socket then: such data would wait until the client sends something more.
+        A paused transport may hold data that it has read from the socket but not decrypted. When it resumes, version
+        1.2.0 checks only the socket: without the wake-up, this data would wait until the client sends more.
         """
         super().add_reader(fd, callback, *args)
         if retry := getattr(getattr(callback, "__self__", None), "_retry_ssl_read", None):
             self.call_soon(retry)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Report what nobody handles; but aiofastnet reports every client that leaves in the handshake, by a class."""
+        """Report unhandled exceptions, except the class ConnectionResetError.
+
+        aiofastnet reports this class, not an instance, if a client leaves during the TLS handshake.
+        """
         if context.get("exception") is not ConnectionResetError:
             super().call_exception_handler(context)

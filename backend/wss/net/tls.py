@@ -1,6 +1,6 @@
 """TLS in the backend itself: Mozilla's server-side guideline 6.0 (2026-04-06), "intermediate".
 
-https://wiki.mozilla.org/Security/Server_Side_TLS. Key-exchange groups cannot be set from Python: openssl.cnf does it.
+https://wiki.mozilla.org/Security/Server_Side_TLS. Python cannot set key-exchange groups: openssl.cnf does.
 """
 
 import ssl
@@ -10,28 +10,30 @@ from pathlib import Path
 from wss.config.settings import SettingError
 from wss.connection.connection import Connection
 
-# Beside the pair, where clients need a certificate of their own.
+# Files in the directory that the certificate service publishes. The last two exist only if clients need a certificate.
+SERVER_CERTIFICATE = "server.pem"
+SERVER_KEY = "server.key"
 CLIENT_CA = "client-ca.pem"
 CLIENT_CRL = "client-crl.pem"
 
 
 def server_context(directory: Path, *, modern: bool = False) -> ssl.SSLContext:
-    """Return the context that serves ``server.pem`` with ``server.key`` of the directory; `modern`: without TLS 1.2.
+    """Return a server context with the certificate and key in the directory; `modern`: without TLS 1.2.
 
-    With ``client-ca.pem`` it asks clients for a certificate, which they may leave out, but not forge.
-    Raises SettingError where the pair cannot be used.
+    If the directory has CLIENT_CA, the context requests a client certificate: clients may omit it, but an invalid one
+    fails the handshake. Raises SettingError if certificate and key cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if modern else ssl.TLSVersion.TLSv1_2
-    # For TLS 1.2: forward secrecy and AEAD only. The suites of TLS 1.3 need no choosing.
+    # For TLS 1.2: only forward secrecy and AEAD. The default suites of TLS 1.3 are good.
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    # The client knows whether it has AES in hardware, and all suites offered are good.
+    # All suites are good, and the client knows whether it has AES in hardware.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION
-    # WebSocket over HTTP/2 (RFC 8441) is not spoken here.
+    # WebSocket over HTTP/2 (RFC 8441) is not supported.
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(directory / "server.pem", directory / "server.key")
+        context.load_cert_chain(directory / SERVER_CERTIFICATE, directory / SERVER_KEY)
         if (directory / CLIENT_CA).exists():
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(directory / CLIENT_CA)
@@ -40,21 +42,21 @@ def server_context(directory: Path, *, modern: bool = False) -> ssl.SSLContext:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except OSError as error:
         raise SettingError(
-            f"TLS_DIR={str(directory)!r}: server.pem and server.key cannot be used ({error})."
-            " Run `docker compose logs certs`: it says what is wrong with the certificate"
+            f"TLS_DIR={str(directory)!r}: {SERVER_CERTIFICATE} and {SERVER_KEY} cannot be used ({error})."
+            " Run `docker compose logs certs` to see what is wrong with the certificate"
         ) from None
     return context
 
 
 def expiry(context: ssl.SSLContext, directory: Path, name: str) -> float:
-    """Return when the certificate that the context serves expires, in seconds since 1970.
+    """Return when the certificate of the context expires, in seconds since 1970.
 
-    A client in memory looks at it, which trusts nothing but ``server.pem`` of the directory. Raises SettingError where
-    it refuses the certificate for the name.
+    A handshake in memory gets it, with a client that trusts only the certificate in the directory. Raises SettingError
+    if this client rejects the certificate for the host name.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(directory / "server.pem")
+    client.load_verify_locations(directory / SERVER_CERTIFICATE)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (
         client.wrap_bio(to_client, to_server, server_hostname=name),
@@ -67,7 +69,7 @@ def expiry(context: ssl.SSLContext, directory: Path, name: str) -> float:
     except ssl.SSLError as error:
         raise SettingError(
             f"TLS_DIR={str(directory)!r}: clients will refuse the certificate for {name} ({error})."
-            " Run `docker compose logs certs`: it says what is wrong with the certificate"
+            " Run `docker compose logs certs` to see what is wrong with the certificate"
         ) from None
     certificate = ends[0].getpeercert()
     assert certificate

@@ -1,1 +1,1 @@
-"""What an operator sees: metrics, log lines, and what the workers report of themselves."""
+"""For operators: metrics, logs, control sockets and the status command."""

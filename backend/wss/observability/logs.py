@@ -1,7 +1,7 @@
-"""What the log looks like: JSON lines on standard error, or text for people at a terminal.
+"""The log format: JSON lines on standard error, or text if it is a terminal.
 
-Everything goes through the standard library's logging; structlog only renders it, so that nothing that a client sends
-can break a line: https://www.structlog.org/en/stable/standard-library.html
+All messages go through the standard library's logging. structlog only renders them, so that data from clients cannot
+break a line: https://www.structlog.org/en/stable/standard-library.html
 """
 
 import logging

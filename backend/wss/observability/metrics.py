@@ -1,7 +1,7 @@
-"""What a worker counts, for Prometheus.
+"""Metrics of a worker, for Prometheus.
 
-The workers write into files of RUN_DIR, from which the parent adds them up whenever it is asked; a worker that is
-killed leaves its counts there. https://prometheus.github.io/client_python/multiprocess/
+The workers write into files in RUN_DIR, and the supervisor adds them up for each scrape. The counters of a killed
+worker stay there. https://prometheus.github.io/client_python/multiprocess/
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 log = logging.getLogger("wss.metrics")
 
-# Seconds between two looks at what changes too often to be told each time.
-INTERVAL = 1.0
-# Seconds that a timer of the event loop is late, to be said in the log.
-STANDSTILL = 1.0
-# Of so many messages, one is timed: all would cost more than it is worth.
+# Seconds between two updates of the counters that change with every message.
+UPDATE_INTERVAL = 1.0
+# Seconds of event loop lag from which on it is logged.
+LOGGED_LAG = 1.0
+# One in this many messages is timed, because timing costs time, too.
 SAMPLED_ONE_IN = 64
 
-_FINE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Traffic:
-    """Messages, and bytes of their contents, in both directions."""
+    """Messages and bytes of payload, in both directions."""
 
     __slots__ = ("bytes_in", "bytes_out", "messages_in", "messages_out")
 
@@ -44,55 +44,64 @@ class Traffic:
 
 
 class Metrics:
-    """The numbers of one worker."""
+    """The metrics of one worker."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()  # nobody asks it: the parent reads the files
+        registry = CollectorRegistry()  # not scraped: the supervisor reads the files
         self.opened_so_far = 0
-        self._running: set[Traffic] = set()  # of those that are open
-        self._ended = Traffic()  # of all connections that are closed
-        self._told = Traffic()  # what the counters have
+        self._open_traffic: set[Traffic] = set()
+        self._closed_traffic = Traffic()  # the sum of all closed connections
+        self._counted = Traffic()  # what the counters include so far
         self._certificate: Gauge | None = None
         self._hub: _Hub | None = None
-        self._workers = Gauge("wss_workers", "Workers", registry=registry, multiprocess_mode="livesum")
+        self._workers = Gauge("wss_workers", "Worker processes", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
-        self._opened = Counter("wss_connections_opened", "WebSockets that were opened", registry=registry)
+        self._opened = Counter("wss_connections_opened", "WebSockets opened", registry=registry)
         self._closed = Counter(
-            "wss_connections_closed", "WebSockets that ended, and who closed them", ["code", "by"], registry=registry
+            "wss_connections_closed",
+            "WebSockets closed, and the side that closed first",
+            ["code", "by"],
+            registry=registry,
         )
         self._refused = Counter(
-            "wss_connections_refused", "Connections that did not become a WebSocket", ["reason"], registry=registry
+            "wss_connections_refused",
+            "Connections refused before they became a WebSocket",
+            ["reason"],
+            registry=registry,
         )
         self._messages = Counter("wss_messages", "Messages", ["direction"], registry=registry)
-        self._bytes = Counter("wss_bytes", "Bytes of the contents of messages", ["direction"], registry=registry)
+        self._bytes = Counter("wss_bytes", "Payload bytes of messages", ["direction"], registry=registry)
         self._handshake = Histogram(
-            "wss_handshake_seconds", "From accept, TLS included, to the 101", registry=registry, buckets=_FINE
+            "wss_handshake_seconds",
+            "Time from accept to the 101 response, including TLS",
+            registry=registry,
+            buckets=_BUCKETS,
         )
         self._message = Histogram(
             "wss_message_seconds",
-            f"From a message's arrival until its handler asks for the next one (of one in {SAMPLED_ONE_IN})",
+            f"Time from receiving a message until the handler requests the next one (one in {SAMPLED_ONE_IN} is timed)",
             registry=registry,
-            buckets=_FINE,
+            buckets=_BUCKETS,
         )
         self._lag = Histogram(
-            "wss_event_loop_lag_seconds", "How late a timer of the event loop is", registry=registry, buckets=_FINE
+            "wss_event_loop_lag_seconds", "Delay of a timer of the event loop", registry=registry, buckets=_BUCKETS
         )
         self._registry = registry
-        self.flush()  # so that there is a zero, and not nothing, until the first message
+        self.flush()  # so that the series exist, as zero, before the first message
 
     def opened(self, seconds: float, traffic: Traffic) -> None:
-        """Count a WebSocket that took `seconds` from accept, and that will count its traffic itself."""
-        self._running.add(traffic)
+        """Count a WebSocket that opened `seconds` after accept. The connection updates `traffic` until it is closed."""
+        self._open_traffic.add(traffic)
         self.opened_so_far += 1
         self._opened.inc()
         self._open.inc()
         self._handshake.observe(seconds)
 
     def closed(self, code: int, by: str, traffic: Traffic) -> None:
-        self._running.discard(traffic)
-        self._ended.add(traffic)
-        # What is free for applications (RFC 6455 section 7.4.2) is theirs to choose: 2000 series would be too many.
+        self._open_traffic.discard(traffic)
+        self._closed_traffic.add(traffic)
+        # Applications choose codes from 3000 (RFC 6455 section 7.4.2) freely: 2000 series would be too many.
         self._closed.labels(str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
         self._open.dec()
 
@@ -100,12 +109,12 @@ class Metrics:
         self._refused.labels(reason).inc()
 
     def handled(self, seconds: float) -> None:
-        """Count a message that was timed."""
+        """Record how long the handler took for a message."""
         self._message.observe(seconds)
 
     def hub(self, *, up: bool) -> None:
-        """Tell whether the hub answers."""
-        if self._hub is None:  # there is a hub
+        """Record whether the hub is connected. The metrics of the hub exist from the first call on."""
+        if self._hub is None:
             self._hub = _Hub(self._registry)
         self._hub.up.set(up)
 
@@ -119,8 +128,8 @@ class Metrics:
             self._hub.lost.inc(number)
 
     def certificate_expires(self, when: float) -> None:
-        """Tell when the certificate that clients get expires: seconds since 1970."""
-        if self._certificate is None:  # from the first time on: 0 would be an alarm
+        """Record when the certificate expires: `when` in seconds since 1970."""
+        if self._certificate is None:  # not earlier: 0 would be an alarm
             self._certificate = Gauge(
                 "wss_certificate_expiry_timestamp_seconds",
                 "When the certificate expires, in seconds since 1970",
@@ -129,62 +138,64 @@ class Metrics:
             )
         self._certificate.set(when)
 
-    async def keep(self) -> None:
-        """Watch the loop, and pass on what the open connections counted themselves, until cancelled."""
+    async def run(self) -> None:
+        """Measure the lag of the event loop and update the traffic counters, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + INTERVAL
-            await asyncio.sleep(INTERVAL)
-            late = max(loop.time() - due, 0.0)
-            self._lag.observe(late)
-            if late > STANDSTILL:
+            due = loop.time() + UPDATE_INTERVAL
+            await asyncio.sleep(UPDATE_INTERVAL)
+            lag = max(loop.time() - due, 0.0)
+            self._lag.observe(lag)
+            if lag > LOGGED_LAG:
                 log.warning(
-                    "nothing was served for %.1f s at least: a handler blocks its worker, or the machine is too busy",
-                    late,
+                    "the event loop was blocked for at least %.1f s: a handler blocks it, or the machine is overloaded",
+                    lag,
                 )
             self.flush()
 
     def traffic(self) -> Traffic:
-        """Return what all connections counted, those that are closed too."""
+        """Return the traffic of all connections, including closed ones."""
         total = Traffic()
-        for traffic in (self._ended, *self._running):
+        for traffic in (self._closed_traffic, *self._open_traffic):
             total.add(traffic)
         return total
 
     def flush(self) -> None:
-        """Pass on the traffic since the last time."""
+        """Add the traffic since the last call to the counters."""
         now = self.traffic()
         for direction in ("in", "out"):
             for counter, name in ((self._messages, f"messages_{direction}"), (self._bytes, f"bytes_{direction}")):
-                counter.labels(direction).inc(getattr(now, name) - getattr(self._told, name))
-        self._told = now
+                counter.labels(direction).inc(getattr(now, name) - getattr(self._counted, name))
+        self._counted = now
 
 
 class _Hub:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.up = Gauge(
-            "wss_hub_up", "Whether the hub answers every worker", registry=registry, multiprocess_mode="livemin"
+            "wss_hub_up", "1 if all workers are connected to the hub", registry=registry, multiprocess_mode="livemin"
         )
-        self.messages = Counter("wss_hub_messages", "Messages to and from the hub", ["direction"], registry=registry)
+        self.messages = Counter(
+            "wss_hub_messages", "Messages sent to and received from the hub", ["direction"], registry=registry
+        )
         self.lost = Counter("wss_hub_messages_lost", "Messages that did not reach the hub", registry=registry)
 
 
-def write_into(directory: Path, worker: int) -> None:
-    """Make the metrics of this process files of the directory; to be called before there are any.
+def store_in(directory: Path, worker: int) -> None:
+    """Store the metrics of this process in files in the directory. Call it before any metric is created.
 
-    `worker` is a number that no other living process has; the files of the last one that had it are continued.
+    `worker` is a number that is unique among the living processes; the files of its last owner are continued.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
 
-def forget(directory: Path, worker: int) -> None:
-    """Stop adding up what only a living worker has, such as open connections."""
+def mark_dead(directory: Path, worker: int) -> None:
+    """Exclude the gauges of a dead worker, such as open connections, from the sums."""
     mark_process_dead(worker, str(directory))  # type: ignore[no-untyped-call]
 
 
 def serve(directory: Path, port: int) -> Any:
-    """Serve the sum of all workers on a port, from a thread; return the server. Raises OSError where it is taken."""
+    """Serve the sums over all workers on a port, in a thread, and return the server. Raises OSError if it is taken."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
     server, _ = start_http_server(port, registry=registry)

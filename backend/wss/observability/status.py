@@ -1,59 +1,24 @@
-"""`python -m wss.observability.status`: the workers of this container, and their open connections, as tables.
+"""`python -m wss.observability.status`: tables of the workers of this container and of their open connections."""
 
-Each worker has a socket in RUN_DIR, where it answers `describe` with what it is doing, as JSON; and the workers tell
-each other there what concerns all of them.
-"""
-
-import asyncio
 import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from wss.config.settings import SettingError, read_settings
+from wss.observability.control_socket import DESCRIBE, socket_paths
 from wss.observability.metrics import Traffic
 
-TIMEOUT = 2.0  # seconds that a worker has to answer
-DESCRIBE = "describe"
-_SUFFIX = ".sock"
+TIMEOUT = 2.0  # seconds that a worker has to respond
 _TRAFFIC = tuple(Traffic().as_dict())
 
 
-def socket_path(directory: Path, worker: int) -> Path:
-    """Return where the worker of that number answers."""
-    return directory / f"{worker}{_SUFFIX}"
-
-
-async def serve_control_socket(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
-    """Answer whoever sends one of these commands, and its arguments, in a line; from now on."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer):
-            name, *arguments = (await reader.readline()).decode().split() or [""]
-            if command := commands.get(name):
-                writer.write(json.dumps(command(*arguments)).encode())
-                await writer.drain()
-
-    return await asyncio.start_unix_server(answer, path)
-
-
-async def broadcast_command(directory: Path, *words: str) -> None:
-    """Let all workers of this container do something, the one that calls this included."""
-    for path in directory.glob(f"*{_SUFFIX}"):  # noqa: ASYNC240  # in memory
-        with suppress(OSError):  # it has ended just now
-            _, writer = await asyncio.open_unix_connection(path)
-            with closing(writer):
-                writer.write(f"{' '.join(words)}\n".encode())
-                await writer.drain()
-
-
-def ask(path: Path) -> dict[str, Any] | None:
-    """Return the description of the worker that answers there; None where none does any more."""
+def describe(path: Path) -> dict[str, Any] | None:
+    """Return the description that the worker with this control socket gives; None if it no longer runs."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         try:
@@ -62,13 +27,13 @@ def ask(path: Path) -> dict[str, Any] | None:
             with connection.makefile("rb") as stream:
                 description: dict[str, Any] = json.load(stream)
         except TimeoutError:
-            return {"state": f"silent for {TIMEOUT:.0f} s"}
+            return {"state": f"no response in {TIMEOUT:.0f} s"}
         except (OSError, ValueError):
             return None
     return description
 
 
-def tables(workers: dict[str, dict[str, Any]]) -> str:
+def render(workers: dict[str, dict[str, Any]]) -> str:
     """Return both tables, as text."""
     rows = [_worker_row(number, worker) for number, worker in workers.items()]
     total = ["total", *[""] * 4, *(sum(int(row[column] or 0) for row in rows) for column in range(5, 12))]
@@ -114,11 +79,11 @@ def _main() -> None:
         sys.exit(f"error: {error}")
     if not directory:
         sys.exit("error: RUN_DIR is not set. Give the server and this command the same directory")
-    paths = sorted(directory.glob(f"*{_SUFFIX}"), key=lambda path: int(path.stem))
-    workers = {path.stem: worker for path in paths if (worker := ask(path))}
+    paths = sorted(socket_paths(directory), key=lambda path: int(path.stem))
+    workers = {path.stem: worker for path in paths if (worker := describe(path))}
     if not workers:
-        sys.exit(f"error: no worker answers in RUN_DIR={str(directory)!r}. Is the server running?")
-    print(tables(workers))
+        sys.exit(f"error: no worker responds in RUN_DIR={str(directory)!r}. Is the server running?")
+    print(render(workers))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Processes: the supervisor, its workers, and how a worker finds its handler."""
+"""Processes: the supervisor, its workers, and the import of the handler."""

@@ -1,4 +1,4 @@
-"""From ``APP=module:coroutine`` to the handler."""
+"""Imports the handler that ``APP=module:coroutine`` names."""
 
 import importlib
 import importlib.util
@@ -64,7 +64,9 @@ def _check_handler(app: str, module_name: str, attribute: str, handler: object) 
     if isinstance(handler, Router):
         return
     if not inspect.iscoroutinefunction(handler):
-        found = "nothing of that name" if handler is None else f"a {type(handler).__name__} that is not a coroutine"
+        found = (
+            "no attribute of that name" if handler is None else f"a {type(handler).__name__} that is not a coroutine"
+        )
         raise SettingError(f"APP={app!r}: {module_name} has {found}. Define `async def {attribute}(connection)` there")
     if not _can_be_called(handler, "connection"):
         raise SettingError(
@@ -148,7 +150,7 @@ def describe(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    advice = "Correct the module"
+    advice = "Fix the module"
     if isinstance(error, ModuleNotFoundError):
         advice = f"Install the package that has {error.name!r} into an image of your own: docs/handler.md"
     return f"importing it fails with {describe(error)}. {advice}"

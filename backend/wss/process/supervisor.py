@@ -1,7 +1,7 @@
-"""The process that Docker starts: runs the workers, replaces dead ones, hands on what it is told.
+"""The main process: starts the workers, replaces those that exit, and forwards signals to them.
 
-SIGTERM and SIGINT stop it, a second one at once. SIGHUP replaces all workers: the new ones serve before the old ones
-close their clients with 1012, and no connection is lost in between.
+SIGTERM and SIGINT stop it; a second one kills the workers at once. SIGHUP replaces all workers: the new ones serve
+before the old ones close their clients with 1012, so that no connection attempt fails in between.
 """
 
 import asyncio
@@ -20,24 +20,26 @@ from pathlib import Path
 
 from wss.config.settings import SettingError, Settings
 from wss.net.listener import listening_socket
-from wss.observability import metrics, status
+from wss.observability import metrics
+from wss.observability.control_socket import socket_path, socket_paths
 from wss.process.reload import watch
+from wss.process.worker_environment import WorkerEnvironment
 
-log = logging.getLogger("wss.parent")
+log = logging.getLogger("wss.supervisor")
 
-# A worker that dies earlier than this after its start is replaced only after this pause (seconds).
+# Seconds: the pause before a restart, if the worker exited within this time after its start.
 CRASH_PAUSE = 1.0
-# Seconds that a worker has to end after it was told to: longer than its own drain, shorter than Compose waits.
+# Seconds from a signal until a worker is killed: longer than its drain, shorter than Compose's stop_grace_period.
 STOP_TIMEOUT = 14.0
-# Descriptors that a worker may use at most: one for each connection. The kernel pays for a larger table.
-MOST_FILES = 65536
+# Max open files of a worker; each connection takes one. A larger table would cost kernel memory.
+MAX_FILES = 65536
 
 
 class Supervisor:
-    """Keeps `settings.workers` workers running until told to stop.
+    """Keeps `settings.workers` workers running until it is stopped.
 
-    Each has a listening socket of its own on the common port (SO_REUSEPORT), which the parent keeps: clients that
-    wait in its queue are served by the worker's successor.
+    Each worker has its own listening socket on the common port (SO_REUSEPORT). The supervisor keeps these sockets open,
+    so that a new worker serves the clients in the accept queue of the old one.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,10 +51,10 @@ class Supervisor:
         sockets = [first, *(listening_socket(port) for _ in range(settings.workers - 1))]
         self._current: dict[socket.socket, Process | None] = dict.fromkeys(sockets)
         self._monitoring = asyncio.TaskGroup()
-        # The number of each; those that were replaced and still drain, too.
+        # All living workers with their numbers, including replaced ones that still drain.
         self._workers: dict[Process, int] = {}
-        self._serving: set[Process] = set()  # those that did so once
-        self._numbers: set[int] = set()  # those that are taken, by workers that are being started, too
+        self._ready: set[Process] = set()  # the workers that have reported ready
+        self._numbers: set[int] = set()  # of living workers, and of those that are being started
         self._replacing: asyncio.Task[None] | None = None
         self._reload = settings.reload
         self._watching: asyncio.Task[None] | None = None
@@ -60,13 +62,13 @@ class Supervisor:
         self._failed = False
 
     async def run(self) -> int:
-        """Return the exit code: 0 after an orderly stop, 1 where a worker could not start or not stop."""
+        """Return the exit code: 0 after a graceful stop, 1 if a worker could not start or not stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.replace)
         _raise_file_limit()
-        # The first one alone: what is wrong with the settings is said once, and nothing starts half.
+        # Start the first worker alone, so that an error in the settings is logged once and ends the start.
         first, *others = self._current
         async with self._monitoring:
             self._current[first] = await self._start(first)
@@ -79,28 +81,28 @@ class Supervisor:
         return 1 if self._failed else 0
 
     def replace(self) -> None:
-        """Replace all workers, one after the other; the old ones go on where a new one cannot start."""
+        """Replace all workers, one after the other; keep the old ones if a new one cannot start."""
         if self._replacing is None or self._replacing.done():
             self._replacing = self._monitoring.create_task(self._replace())
 
     async def _replace(self) -> None:
         for sock, old in self._current.items():
             if old is None:
-                continue  # a new one is on its way already
+                continue  # a new worker is being started already
             new = await self._start(sock)
             if new is None:
                 if not self._stopping.is_set():
-                    log.error("no new worker could start: the old ones go on")
+                    log.error("no new worker could start: keeping the old workers")
                 return
-            if self._current[sock] is not old:  # it ended by itself meanwhile, and has a successor
-                self._end(new, signal.SIGTERM)
+            if self._current[sock] is not old:  # the old one exited meanwhile, and was replaced
+                self._terminate(new, signal.SIGTERM)
                 continue
             self._current[sock] = new
-            self._end(old, signal.SIGHUP)
+            self._terminate(old, signal.SIGHUP)
             log.info("worker %d replaces worker %d", new.pid, old.pid)
 
     def stop(self) -> None:
-        """Release the port, tell every worker to drain and end; one that does not, or a second call, kills."""
+        """Release the port and signal every worker to drain and exit. A second call kills the workers."""
         if self._stopping.is_set():
             self._kill(*self._workers)
             return
@@ -110,22 +112,22 @@ class Supervisor:
         for sock in self._current:
             sock.close()
         for worker in self._workers:
-            self._end(worker, signal.SIGTERM)
+            self._terminate(worker, signal.SIGTERM)
 
-    def _end(self, worker: Process, how: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it ended this very moment
-            worker.send_signal(how)
+    def _terminate(self, worker: Process, signal_: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it has just exited
+            worker.send_signal(signal_)
         asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._kill, worker)
 
     def _kill(self, *workers: Process) -> None:
         for worker in workers:
-            if worker in self._workers:  # still
-                log.error("worker %d is killed: it had not ended yet", worker.pid)
+            if worker in self._workers:  # still running
+                log.error("killing worker %d: it has not exited yet", worker.pid)
                 with suppress(ProcessLookupError):
                     worker.kill()
 
     async def _respawn(self, sock: socket.socket) -> None:
-        """Start workers for a socket until one serves, or until told to stop."""
+        """Start workers on a socket until one is ready, or until a stop."""
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
             self._current[sock] = await self._start(sock)
@@ -134,85 +136,84 @@ class Supervisor:
             await self._pause(started)
 
     async def _monitor(self, sock: socket.socket, worker: Process) -> None:
-        """Wait for a worker to end; start another if nothing has taken its place, unless told to stop."""
+        """Wait until a worker exits. Start another one unless it was replaced, or the supervisor stops."""
         started = asyncio.get_running_loop().time()
         code = await worker.wait()
-        served = worker in self._serving
+        was_ready = worker in self._ready
         self._forget(worker)
         if self._stopping.is_set():
-            # SIGTERM itself ends a worker only after it has drained.
-            self._failed |= served and code not in (0, -signal.SIGTERM)
+            # -SIGTERM: the signal came after the drain, when the worker no longer handled it.
+            self._failed |= was_ready and code not in (0, -signal.SIGTERM)
         elif worker is self._current[sock]:
-            log.error("worker %d ended with %d: starting another", worker.pid, code)
+            log.error("worker %d exited with %d: starting another", worker.pid, code)
             self._current[sock] = None
             await self._pause(started)
             await self._respawn(sock)
 
     async def _pause(self, started: float) -> None:
-        """Wait before another start where the last one was a moment ago; a stop ends it."""
+        """Wait for CRASH_PAUSE if the last start was recent; a stop ends the wait."""
         if asyncio.get_running_loop().time() - started < CRASH_PAUSE:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
 
     async def _start(self, sock: socket.socket) -> Process | None:
-        """Start a worker on the socket; return it when it serves, or None where it ended before, or must not start."""
+        """Start a worker on the socket. Return it once it is ready, or None if it exits first or a stop forbids it."""
         if self._stopping.is_set():
             return None
         try:
-            ready, tell = os.pipe()
-        except OSError as error:  # no more files: the workers that run go on
+            ready_read, ready_write = os.pipe()
+        except OSError as error:  # too many open files: the running workers continue
             log.error("cannot start a worker: %s", error)
             return None
         number = next(number for number in itertools.count(1) if number not in self._numbers)
         self._numbers.add(number)
-        environment = {
-            **os.environ,
-            "RUN_DIR": str(self._run_dir),
-            "METRICS_PORT": str(self._metrics_port),
-            "WSS_WORKER": str(number),
-            "WSS_READY_FD": str(tell),
-            "WSS_SOCKET_FD": str(sock.fileno()),
-        }
+        passed = WorkerEnvironment(
+            number=number,
+            ready_fd=ready_write,
+            socket_fd=sock.fileno(),
+            run_dir=self._run_dir,
+            metrics_port=self._metrics_port,
+        )
         try:
             worker = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "wss.process.worker"),
                 stdin=asyncio.subprocess.PIPE,
-                env=environment,
-                pass_fds=[tell, sock.fileno()],
+                env={**os.environ, **passed.to_environment()},
+                pass_fds=[passed.ready_fd, passed.socket_fd],
             )
-        except OSError as error:  # no more processes
+        except OSError as error:  # too many processes
             log.error("cannot start a worker: %s", error)
-            os.close(ready)
+            os.close(ready_read)
             self._numbers.discard(number)
             return None
         finally:
-            os.close(tell)
+            os.close(ready_write)
         self._workers[worker] = number
-        attending = self._monitoring.create_task(self._monitor(sock, worker))
+        monitor = self._monitoring.create_task(self._monitor(sock, worker))
         if self._stopping.is_set():
-            self._end(worker, signal.SIGTERM)
-        if await _first_byte(ready) and not attending.done():
-            self._serving.add(worker)
+            self._terminate(worker, signal.SIGTERM)
+        if await _first_byte(ready_read) and not monitor.done():
+            self._ready.add(worker)
             return worker
-        await attending
+        await monitor
         return None
 
     def _forget(self, worker: Process) -> None:
-        self._serving.discard(worker)
+        self._ready.discard(worker)
         number = self._workers.pop(worker, None)
         if number is None:
             return
         self._numbers.discard(number)
-        metrics.forget(self._run_dir, number)
-        status.socket_path(self._run_dir, number).unlink(missing_ok=True)
+        metrics.mark_dead(self._run_dir, number)
+        socket_path(self._run_dir, number).unlink(missing_ok=True)
 
 
 @contextmanager
 def run_directory(wanted: Path | None) -> Iterator[Path]:
-    """Make an empty directory for what workers leave for others to read; by default one that vanishes at the end.
+    """Prepare the directory for control sockets and metrics files; by default, a temporary one.
 
-    Raises SettingError where that cannot be.
+    Raises SettingError if this fails.
     """
     if wanted is None:
         with tempfile.TemporaryDirectory(prefix="wss-") as temporary:
@@ -220,22 +221,22 @@ def run_directory(wanted: Path | None) -> Iterator[Path]:
         return
     try:
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_over in (*wanted.glob("*.db"), *wanted.glob("*.sock")):
-            left_over.unlink()
+        for stale in (*wanted.glob("*.db"), *socket_paths(wanted)):
+            stale.unlink()
     except OSError as error:
-        raise SettingError(f"RUN_DIR={str(wanted)!r}: {error}. Give a directory that can be written to") from None
+        raise SettingError(f"RUN_DIR={str(wanted)!r}: {error}. Give a writable directory") from None
     yield wanted
 
 
 def _raise_file_limit() -> None:
-    """Raise the soft limit of open files as far as the hard one allows; the workers inherit it."""
+    """Raise the soft limit of open files up to MAX_FILES or the hard limit; the workers inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 async def _first_byte(descriptor: int) -> bytes:
-    """Return the first byte from the pipe, or nothing where its other end was closed."""
+    """Return the first byte from the pipe, or nothing if the other end was closed."""
     loop = asyncio.get_running_loop()
     readable = loop.create_future()
     loop.add_reader(descriptor, readable.set_result, None)

@@ -1,7 +1,7 @@
-"""One process that serves: accepts on the socket that the parent gave, opens connections, drains when told to stop.
+"""A worker process: accepts connections on the socket of the supervisor, runs handlers, and drains at a stop.
 
-The parent starts it as `python -m wss.process.worker`; the settings come by the environment, as the parent's did.
-SIGTERM and SIGINT stop it with close code 1001, SIGHUP with 1012: another worker serves already.
+The supervisor starts it as `python -m wss.process.worker`, with the settings in the environment. SIGTERM and SIGINT
+stop it with close code 1001. SIGHUP stops it with 1012: another worker serves already.
 """
 
 import asyncio
@@ -17,52 +17,53 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from wss import acme_http as plain_http
+from wss import acme_http
 from wss.application import Application
 from wss.config.settings import SettingError, Settings, read_settings
 from wss.connection.plugins import registered
 from wss.net.certificate import Certificate, follow_expiry
 from wss.net.loop import Loop
-from wss.observability import metrics, status
+from wss.observability.control_socket import DESCRIBE, serve_control_socket, socket_path
 from wss.observability.logs import start_logging
-from wss.observability.metrics import Metrics
+from wss.observability.metrics import Metrics, store_in
 from wss.process.app_loader import describe, load_application
+from wss.process.worker_environment import WorkerEnvironment
 from wss.server import PROXY_DRAINING, SERVICE_RESTART, WebSocketServer
 
 log = logging.getLogger("wss.worker")
 
 GOING_AWAY = (1001, "server is going away")
-# Seconds from the signal until handlers that are still busy are cancelled.
+# Seconds from the signal until running handlers are cancelled.
 DRAIN_TIMEOUT = 10.0
 
 
-async def run(settings: Settings, sock: socket.socket, number: int, stop: asyncio.Future[tuple[int, str]]) -> None:
-    """Serve until `stop` has a close code and reason, then close every client with it and return.
+async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Future[tuple[int, str]]) -> None:
+    """Serve until `stop` has a close code and reason; then close every client with them and return.
 
-    Raises SettingError where a setting cannot be used.
+    Raises SettingError if a setting cannot be used.
     """
+    sock = socket.socket(fileno=passed.socket_fd)
     app = load_application(settings.app)
-    assert settings.run_dir  # the parent's
-    metrics.write_into(settings.run_dir, number)
-    counts = Metrics()
-    certificate = Certificate(settings.tls, settings, counts) if settings.tls else None
-    keeping = [asyncio.create_task(counts.keep())]
-    for plugin in registered:  # by the handler's imports
-        await plugin.start(settings, counts)
+    store_in(passed.run_dir, passed.number)
+    metrics = Metrics()
+    certificate = Certificate(settings.tls_dir, settings, metrics) if settings.tls_dir else None
+    background = [asyncio.create_task(metrics.run())]
+    for plugin in registered:  # by the imports of the handler
+        await plugin.start(settings, metrics)
     async with _lifespan(app, settings):
-        server = WebSocketServer(app, settings, counts, registered)
+        server = WebSocketServer(app, settings, metrics, registered)
         commands: dict[str, Callable[..., dict[str, Any]]] = {
-            status.DESCRIBE: Report(server, counts).describe,
+            DESCRIBE: Description(server, metrics).as_dict,
             PROXY_DRAINING: server.close_clients_of_proxy,
         }
-        answering = await status.serve_control_socket(status.socket_path(settings.run_dir, number), commands)
+        control = await serve_control_socket(socket_path(passed.run_dir, passed.number), commands)
         await server.listen(sock, certificate)
         if certificate:
-            keeping.append(asyncio.create_task(certificate.follow()))
+            background.append(asyncio.create_task(certificate.follow()))
         elif settings.expiry_file:
-            keeping.append(asyncio.create_task(follow_expiry(settings.expiry_file, counts)))
-        plain = plain_http.listen(settings, settings.challenges) if settings.challenges else None
-        _tell_parent()
+            background.append(asyncio.create_task(follow_expiry(settings.expiry_file, metrics)))
+        port_80 = acme_http.listen(settings, settings.challenges) if settings.challenges else None
+        _report_ready(passed.ready_fd)
         scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
         log.info(
             "serving %s://*:%d",
@@ -71,18 +72,18 @@ async def run(settings: Settings, sock: socket.socket, number: int, stop: asynci
             extra={"app": settings.app, "workers": settings.workers, "metrics_port": settings.metrics_port},
         )
         code, reason = await stop
-        if plain:
-            plain.close()
+        if port_80:
+            port_80.close()
         if code == SERVICE_RESTART[0]:
             await server.hand_over()
         log.info("stopping: closing %d connections with %d", len(server.connections), code)
         await server.drain(code, reason, DRAIN_TIMEOUT)
-        answering.close()
+        control.close()
     for plugin in registered:
         plugin.stop()
-    for task in keeping:
+    for task in background:
         task.cancel()
-    counts.flush()
+    metrics.flush()
 
 
 @asynccontextmanager
@@ -95,16 +96,16 @@ async def _lifespan(app: Application, settings: Settings) -> AsyncIterator[None]
         yield
 
 
-class Report:
-    """What `status` tells of a worker."""
+class Description:
+    """The description of a worker for the status command."""
 
-    def __init__(self, server: WebSocketServer, counts: Metrics) -> None:
+    def __init__(self, server: WebSocketServer, metrics: Metrics) -> None:
         self._server = server
-        self._counts = counts
+        self._metrics = metrics
         self._started = time.monotonic()
 
-    def describe(self) -> dict[str, Any]:
-        """Return numbers and words for JSON; `memory` in bytes."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the current state, for JSON; `memory` is in bytes."""
         now = time.monotonic()
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
@@ -112,9 +113,9 @@ class Report:
             "state": "stopping" if self._server.draining else self._server.degraded_reason or "serving",
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
-            "opened": self._counts.opened_so_far,
+            "opened": self._metrics.opened_so_far,
             "orphans": len(self._server.orphans),
-            **self._counts.traffic().as_dict(),
+            **self._metrics.traffic().as_dict(),
             "connections": [
                 {
                     "id": connection.request_id,
@@ -129,30 +130,27 @@ class Report:
         }
 
 
-def _tell_parent() -> None:
-    """Say that the port is open, on the descriptor that the parent gave."""
-    if descriptor := os.environ.get("WSS_READY_FD"):
-        with suppress(BrokenPipeError):  # it is gone, which the reader of stdin notices too
-            os.write(int(descriptor), b"\n")
-        os.close(int(descriptor))
+def _report_ready(ready_fd: int) -> None:
+    with suppress(BrokenPipeError):  # the supervisor is gone, which the reader of stdin notices, too
+        os.write(ready_fd, b"\n")
+    os.close(ready_fd)
 
 
 async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[tuple[int, str]] = loop.create_future()
 
-    def end(with_code: tuple[int, str]) -> None:
+    def request_stop(code_and_reason: tuple[int, str]) -> None:
         loop.remove_reader(sys.stdin.fileno())
         if not stop.done():
-            stop.set_result(with_code)
+            stop.set_result(code_and_reason)
 
-    loop.add_signal_handler(signal.SIGTERM, end, GOING_AWAY)
-    loop.add_signal_handler(signal.SIGINT, end, GOING_AWAY)
-    loop.add_signal_handler(signal.SIGHUP, end, SERVICE_RESTART)
-    # The parent holds the other end and never writes: it is readable when the parent is gone, however it went.
-    loop.add_reader(sys.stdin.fileno(), end, GOING_AWAY)
-    sock = socket.socket(fileno=int(os.environ["WSS_SOCKET_FD"]))
-    await run(settings, sock, int(os.environ["WSS_WORKER"]), stop)
+    loop.add_signal_handler(signal.SIGTERM, request_stop, GOING_AWAY)
+    loop.add_signal_handler(signal.SIGINT, request_stop, GOING_AWAY)
+    loop.add_signal_handler(signal.SIGHUP, request_stop, SERVICE_RESTART)
+    # The supervisor holds the other end and never writes: stdin becomes readable when it ends, even if it is killed.
+    loop.add_reader(sys.stdin.fileno(), request_stop, GOING_AWAY)
+    await run(settings, WorkerEnvironment.from_environment(os.environ), stop)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Data frames (RFC 6455 section 5.2): what is read of a client's, and how a server writes its own, without a mask."""
+"""Data frames (RFC 6455 section 5.2): the parsed frames of clients, and the unmasked frames of the server."""
 
 import struct
 from typing import Protocol
@@ -7,7 +7,7 @@ CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2  # opcodes
 
 
 class Frame(Protocol):
-    """What is needed of picows' WSFrame."""
+    """The attributes of picows' WSFrame that are used here."""
 
     fin: int
     rsv1: int
@@ -23,7 +23,7 @@ _MEDIUM_HEAD, _LONG_HEAD = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pac
 
 
 def head(first: int, size: int) -> bytes:
-    """Return first byte and length."""
+    """Return the first byte and the encoded length."""
     if size < 126:
         return bytes((first, size))
     if size < 1 << 16:
@@ -31,13 +31,13 @@ def head(first: int, size: int) -> bytes:
     return _LONG_HEAD(first, 127, size)
 
 
-# Those of most messages, ready made.
+# The heads of small messages, precomputed.
 SMALL = 1024
 HEADS = {FIN | kind: [head(FIN | kind, size) for size in range(SMALL)] for kind in (TEXT, BINARY)}
 
 
 def encoded(data: object) -> bytes:
-    """Return the bytes of a text, or of what is bytes; raises TypeError for all else: bytes(5) would be five zeros."""
+    """Return a str or bytes-like object as bytes. Raises TypeError for other types: bytes(5) would be five zeros."""
     if isinstance(data, str):
         return data.encode()
     if isinstance(data, (bytes, bytearray, memoryview)):
@@ -46,7 +46,7 @@ def encoded(data: object) -> bytes:
 
 
 class PreparedMessage:
-    """A message for many, framed once for all of them that do not compress."""
+    """A message for many connections, framed once for all that do not compress."""
 
     def __init__(self, message: str | bytes, kind: int | None = None) -> None:
         """`kind` is the opcode, by default that of the message's type."""

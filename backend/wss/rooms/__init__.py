@@ -1,7 +1,7 @@
-"""Rooms: messages to many clients, on whichever worker they are."""
+"""Rooms: messages to groups of clients, on any worker."""
 
 from wss.connection import plugins
-from wss.rooms.membership import Rooms, rooms
+from wss.rooms.api import Rooms, rooms
 from wss.rooms.plugin import RoomsPlugin
 
 __all__ = ["Rooms", "rooms"]

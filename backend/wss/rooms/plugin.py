@@ -1,4 +1,4 @@
-"""Rooms as a part of each worker: their settings, and the hub that connects them to those of other workers."""
+"""Rooms as a plugin of each worker: they check their settings and connect to the hub."""
 
 import asyncio
 import socket
@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from wss.config.settings import SettingError, Settings
 from wss.observability.metrics import Metrics
-from wss.rooms.membership import Rooms
+from wss.rooms.api import Rooms
 
 # The client library of the hub needs as much memory as the whole server: it is imported only if there is a hub.
 
-_ALONE = (
+_NO_HUB = (
     "the handler uses wss.rooms, and clients of different processes would not reach each other."
     " Give HUB=valkey://hub (`--profile hub`)"
 )
@@ -22,36 +22,37 @@ class RoomsPlugin:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._hub_task: asyncio.Task[None] | None = None
-        self.enter = rooms.enter
-        self.exit = rooms.exit
+        self.enter = rooms.add
+        self.exit = rooms.remove
 
     def check(self, settings: Settings) -> None:
         if not settings.hub and settings.workers > 1:
-            raise SettingError(f"WORKERS={settings.workers}: {_ALONE}, or WORKERS=1")
+            raise SettingError(f"WORKERS={settings.workers}: {_NO_HUB}, or WORKERS=1")
 
     async def reach(self, settings: Settings) -> None:
         if settings.hub:
-            from wss.rooms.hub import reach
+            from wss.rooms.hub_client import wait_until_reachable
 
-            await reach(settings)
+            await wait_until_reachable(settings)
         elif settings.replicas:
             with suppress(OSError):  # no name server: not in Docker
                 found = await asyncio.get_running_loop().getaddrinfo(settings.replicas, None, family=socket.AF_INET)
                 replicas = {address for *_, address in found}
                 if len(replicas) > 1:
-                    raise SettingError(f"{len(replicas)} replicas: {_ALONE}, or one replica")
+                    raise SettingError(f"{len(replicas)} replicas: {_NO_HUB}, or one replica")
 
     async def start(self, settings: Settings, metrics: Metrics) -> None:
-        """Connect to the hub, if there is one. If it is away, the clients of this worker are served without it."""
+        """Connect to the hub, if there is one. If it is unreachable, the worker serves its clients without it."""
         if not settings.hub:
             return
-        from wss.rooms.hub import TIMEOUT, Hub
+        from wss.rooms.hub import Hub
+        from wss.rooms.hub_client import TIMEOUT
 
         hub = Hub(settings, metrics, self._rooms.receive)
-        self._rooms.open(hub)
-        self._hub_task = asyncio.create_task(hub.keep())
+        self._rooms.use_hub(hub)
+        self._hub_task = asyncio.create_task(hub.run())
         with suppress(TimeoutError):
-            await asyncio.wait_for(hub.arrived.wait(), TIMEOUT)
+            await asyncio.wait_for(hub.first_connected.wait(), TIMEOUT)
 
     def stop(self) -> None:
         if self._hub_task:
@@ -59,4 +60,4 @@ class RoomsPlugin:
 
     @property
     def degraded_reason(self) -> str:
-        return "" if self._rooms.is_connected else "degraded: the hub is away"
+        return "" if self._rooms.is_connected else "degraded: the hub is unreachable"

@@ -1,24 +1,24 @@
-"""A survey to all workers that have something to say, and their answers, as the hub brings them."""
+"""A survey of other workers: a question, and the replies that the hub delivers."""
 
 import asyncio
 from typing import Any
 
 
 class Survey:
-    """Open until as many have answered as it has reached."""
+    """Collects replies until as many workers have replied as the question has reached."""
 
     def __init__(self) -> None:
-        self.answered = asyncio.Event()
-        self.answers: list[Any] = []
+        self.complete = asyncio.Event()
+        self.replies: list[Any] = []
         self.replied = 0
-        self.reached = -1
+        self.expected = -1  # not known yet
 
-    def add_reply(self, *answer: Any) -> None:
-        self.answers += answer
+    def add_reply(self, *reply: Any) -> None:
+        self.replies += reply
         self.replied += 1
-        self.expect(self.reached)
+        self.expect(self.expected)
 
     def expect(self, number: int) -> None:
-        self.reached = number
+        self.expected = number
         if self.replied >= number >= 0:
-            self.answered.set()
+            self.complete.set()

@@ -1,0 +1,47 @@
+"""Control sockets: each worker runs commands that it receives on a Unix socket in RUN_DIR, and responds with JSON.
+
+The status command queries each worker; workers broadcast the commands that concern all of them.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+DESCRIBE = "describe"  # the command of wss.observability.status
+_SUFFIX = ".sock"
+
+
+def socket_path(directory: Path, worker: int) -> Path:
+    """Return the path of the control socket of the worker with this number."""
+    return directory / f"{worker}{_SUFFIX}"
+
+
+def socket_paths(directory: Path) -> list[Path]:
+    """Return the control sockets of all workers; the name of each without its suffix is the number of the worker."""
+    return list(directory.glob(f"*{_SUFFIX}"))
+
+
+async def serve_control_socket(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
+    """Start to serve commands: a request is one line with the name of a command and its arguments."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            name, *arguments = (await reader.readline()).decode().split() or [""]
+            if command := commands.get(name):
+                writer.write(json.dumps(command(*arguments)).encode())
+                await writer.drain()
+
+    return await asyncio.start_unix_server(respond, path)
+
+
+async def broadcast_command(directory: Path, *words: str) -> None:
+    """Send a command to all workers of this container, including the caller. Their results are not read."""
+    for path in socket_paths(directory):
+        with suppress(OSError):  # the worker has just ended
+            _, writer = await asyncio.open_unix_connection(path)
+            with closing(writer):
+                writer.write(f"{' '.join(words)}\n".encode())
+                await writer.drain()
