@@ -224,7 +224,8 @@ class WebSocketServer:
         )
         client, certificate = accepted.peer, from_peercert(accepted.certificate)
         if is_trusted(accepted.peer, self._settings.trusted_proxies):
-            if request.path == PROXY_DRAINING_PATH:
+            # The proxy's own request has no client. WS_PATHS can make a client's request for this path arrive here.
+            if request.path == PROXY_DRAINING_PATH and "X-Real-IP" not in request.headers:
                 assert self._settings.run_dir
                 self._start_task(broadcast_command(self._settings.run_dir, PROXY_DRAINING, accepted.peer))
                 return _PROXY_DRAINING_STARTED

@@ -37,6 +37,7 @@ def certs(ca: trustme.CA, client_ca: trustme.CA, tmp_path: Path) -> Path:
 @pytest.fixture
 def stack(profile: str, new_stack: NewStack, certs: Path) -> Stack:
     settings = {"CERTS_DIR": str(certs), "CLIENT_CA": "client-ca.pem", "CLIENT_CRL": "client-crl.pem"}
+    settings["WS_PATHS"] = "/wss,/ws/*"
     stack = new_stack(profile, APP="apps.whoami:handler", **settings)
     stack.up()
     return stack
@@ -91,9 +92,10 @@ def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     stack: Stack, target: Target, connect: Connect, client_ca: trustme.CA, certs: Path
 ) -> None:
     forged = {"X-Client-Subject": "CN=root", "X-Client-Serial": "1"}
-    refused = http_request(target, headers={**UPGRADE, **forged})
-    assert refused.status == 403
-    assert "A client certificate is needed here" in refused.text
+    for path in ("/wss", "/ws/a%2Fb?c"):
+        refused = http_request(target, path, headers={**UPGRADE, **forged})
+        assert refused.status == 403
+        assert "A client certificate is needed here" in refused.text
     if stack.profile != "direct":
         assert http_request(target, path="/").status == 200
 

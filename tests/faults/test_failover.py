@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _server(ws: websocket.WebSocket) -> str:
 
 @pytest.fixture(scope="module")
 def replicas(profile: str, new_shared_stack: NewStack) -> Stack:
-    stack = new_shared_stack(profile, APP="apps.whoami:handler", **LONG_PING_TIMEOUT)
+    stack = new_shared_stack(profile, APP="apps.whoami:handler", WS_PATHS="/ws/*", **LONG_PING_TIMEOUT)
     stack.build()
     return stack
 
@@ -49,7 +50,8 @@ def stack(replicas: Stack) -> Stack:
 
 @pytest.fixture
 def target(stack: Stack, ca_file: Path) -> Target:
-    return target_of(stack, ca_file)
+    # Another replica gets path and query as the client sent them, too.
+    return replace(target_of(stack, ca_file), path="/ws/a%2Fb")
 
 
 def _scale(stack: Stack, count: int) -> None:
@@ -97,9 +99,9 @@ def test_a_hung_replica_delays_connects_but_none_fails(stack: Stack, target: Tar
 
     def seconds(number: int) -> float:
         started = time.monotonic()
-        ws = connect(target, f"?number={number}")
+        ws = connect(target, f"?number={number}&")
         ws.send("who are you?")
-        assert json.loads(ws.recv())["path"] == f"/wss?number={number}"
+        assert json.loads(ws.recv())["path"] == f"/ws/a%2Fb?number={number}&"
         return time.monotonic() - started
 
     read_timeout = READ_TIMEOUT[stack.profile]

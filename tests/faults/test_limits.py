@@ -1,5 +1,6 @@
 """A proxy's limit of websockets: one more is refused at once with a log line, and open websockets and the page work."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.profiles("nginx", "apache")
 # The file and line with the limit of 10,000, the log message, and the directory of the file in the image.
 LIMITS = {
     "nginx": ("nginx.conf", "limit_conn websockets 10000;", 'limiting connections by zone "websockets"', "/etc/nginx"),
-    "apache": ("httpd.conf", '/wss(\\?|$)" 10000', "mod_qos(010)", "/etc/apache2"),
+    "apache": ("httpd.conf", "QS_EventRequestLimit WEBSOCKET 10000", "mod_qos(012)", "/etc/apache2"),
 }
 OVERRIDE = """
 services:
@@ -33,13 +34,15 @@ def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
     config.write_text(shipped.replace(line, line.replace("10000", "3")))
     override.write_text(OVERRIDE.format(profile=profile, config=config, directory=directory, name=name))
     # With two replicas: for its own limit, the proxy must not try another replica.
-    stack = new_stack(profile, files=(REPOSITORY / "compose.yaml", override))
+    files = (REPOSITORY / "compose.yaml", override)
+    stack = new_stack(profile, files=files, WS_PATHS="/wss,/ws/*,/")
     stack.up("--scale=backend=2")
     target = target_of(stack, ca_file)
-    opened = [connect(target) for _ in range(3)]
-    for _ in range(5):
+    # One limit for all paths.
+    opened = [connect(replace(target, path=path)) for path in ("/wss", "/ws/a?b", "/ws/a%2Fb")]
+    for path in ("/wss", "/wss?a", "/ws/a", "/ws/c%2Fd", "/"):
         with time_limit(2, "503"):
-            refused = http_request(target, headers=UPGRADE)
+            refused = http_request(target, path, headers=UPGRADE)
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert "none has room" in refused.text
     assert http_request(target, path="/").status == 200

@@ -140,6 +140,29 @@ def test_ws_paths_sets_the_paths() -> None:
 
 
 @pytest.mark.parametrize(
+    "path", ["/ws/", "/ws/a%2Fb?c", "/ws/...", "/ws/.a/b.", "/ws/a//b", "/ws/%E4%B8%AD", "/ws/a?/../%zz#"]
+)
+def test_a_prefix_covers_all_paths_that_start_with_it(path: str) -> None:
+    assert decide(request(path), WS_PATHS="/ws/*") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/ws", "/wsa/b", "/%77s/a", "//ws/a"),
+        # RFC 3986 section 5.2.4.
+        *("/ws/.", "/ws/..", "/ws/./a", "/ws/../a", "/ws/a/..?b", "/ws/a/../b"),
+        *("/ws/%2e/a", "/ws/%2E%2e/a", "/ws/.%2e", "/ws/%2E./a"),
+        *("/ws/%00", "/ws/%", "/ws/%2", "/ws/%zz", "/ws/a#b"),
+    ],
+)
+def test_a_path_that_is_ambiguous_or_leaves_the_prefix_is_not_found(path: str) -> None:
+    response = decide(request(path), WS_PATHS="/ws/*")
+    assert response is not None
+    assert response.status == 404
+
+
+@pytest.mark.parametrize(
     ("supported", "offered", "chosen"),
     [
         ("", "chat", None),

@@ -40,8 +40,8 @@ def opened() -> Iterator[ExitStack]:
         yield opened
 
 
-def _request(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+def _request(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode()
 
 
 def test_the_clients_of_a_draining_proxy_are_closed_and_no_others(start: Start, opened: ExitStack) -> None:
@@ -57,4 +57,11 @@ def test_only_a_trusted_proxy_can_request_it(start: Start, opened: ExitStack) ->
     server = start(TRUSTED_PROXIES="10.0.0.0/8")
     client = Via(server, PROXY, HANDSHAKE, opened)
     assert Via(server, PROXY, _request("/internal/proxy-draining"), opened).status == 404
+    assert client.receives(b"\x81\x02ok")
+
+
+def test_a_client_of_a_proxy_cannot_request(start: Start, opened: ExitStack) -> None:
+    server = start(TRUSTED_PROXIES="127.0.0.0/8", WS_PATHS="/wss,/internal/*")
+    client = Via(server, PROXY, HANDSHAKE, opened)
+    assert Via(server, PROXY, _request("/internal/proxy-draining", "X-Real-IP: 192.0.2.7\r\n"), opened).status == 426
     assert client.receives(b"\x81\x02ok")

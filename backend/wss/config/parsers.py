@@ -79,11 +79,19 @@ def _origin(value: str) -> str:
 
 def paths(value: str) -> tuple[str, ...]:
     paths = tuple(_items(value))
-    if not paths or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
+    # The shell script of the proxies splits the list, too, and knows ASCII only.
+    is_list = value.isascii() and value.isprintable() and paths
+    if not is_list or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
         raise ValueError(
             "not a list of paths. Give them as they stand in the URL, with a * at the end for all that start so,"
             " for example /wss,/chat/*"
         )
+    if len(value) > 1000:
+        raise ValueError(f"{len(value)} characters, and 1000 are the max. Give prefixes, such as /chat/*")
+    if dotted := [path for path in paths if re.search(r"/\.{1,2}(/|$)", path)]:
+        raise ValueError(f"clients remove the segments . and .. from {dotted[0]!r}. Give the path without them")
+    if own := {"/healthz", "/readyz"}.intersection(paths):
+        raise ValueError(f"the server itself answers {min(own)}. Give another path")
     return paths
 
 

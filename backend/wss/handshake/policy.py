@@ -5,6 +5,7 @@ and too strict in one (`Connection: keep-alive, Upgrade`, which Firefox sends).
 """
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,10 @@ HEALTH_PATH = "/healthz"
 # For a proxy that selects a replica: one at its connection limit is healthy, but not ready.
 READY_PATH = "/readyz"
 PAGE_PATH = "/"
+
+# What two servers may resolve differently: a segment "." or "..", also percent-encoded (RFC 3986 section 5.2.4), a zero
+# byte, a "%" that starts no escape, a fragment.
+_AMBIGUOUS = re.compile(r"/(\.|%2e){1,2}(/|$)|%00|%(?![0-9a-f]{2})|#", re.IGNORECASE)
 
 
 def sanitized(request: HttpRequest, *, behind_a_proxy: bool) -> HttpRequest:
@@ -111,7 +116,8 @@ class Handshake:
         return agreed
 
     def _is_websocket(self, path: str) -> bool:
-        return path in self._paths or any(path.startswith(prefix) for prefix in self._path_prefixes)
+        is_listed = path in self._paths or any(path.startswith(prefix) for prefix in self._path_prefixes)
+        return is_listed and not _AMBIGUOUS.search(path)
 
     def _check_host(self, headers: CIMultiDict[str]) -> HttpResponse | None:
         # RFC 9112 section 3.2: exactly one.
