@@ -114,7 +114,7 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
 
     assert_any_accepted()
     # The test is able to fail.
-    assert _check(stack, tmp_path, ["intermediate 0 off 443 . /\""]) != ["accepted"]
+    assert _check(stack, tmp_path, ['intermediate 0 off 443 . /"']) != ["accepted"]
 
 
 @pytest.mark.profiles("nginx", "apache")
