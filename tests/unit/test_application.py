@@ -145,6 +145,22 @@ def test_a_client_that_leaves_during_process_request_is_forgotten() -> None:
         eventually(cancelled.is_set, "process_request is cancelled")
 
 
+@pytest.mark.parametrize("process_request", [None, lambda _connection, _request: None])
+def test_a_header_that_is_not_ascii_arrives_as_websockets_has_it(process_request: Any) -> None:
+    seen: list[str] = []
+
+    async def handler(connection: Connection) -> None:
+        seen.append(connection.request.headers["X-Name"])
+
+    with (
+        serve(Application(handler, process_request)) as server,
+        socket.create_connection(("localhost", server.port), 60) as client,
+    ):
+        client.sendall(HANDSHAKE.removesuffix(b"\r\n") + "X-Name: J\u00fcrgen\r\n\r\n".encode())
+        eventually(lambda: seen, "the handler runs")
+    assert seen == ["J\u00fcrgen".encode().decode("iso-8859-1")]
+
+
 def test_lifespan_is_entered_before_the_first_client_and_left_after_the_last_one() -> None:
     events: list[str] = []
 

@@ -38,6 +38,8 @@ def test_a_valid_request_is_accepted(path: str) -> None:
         # RFC 9112 section 3.2: exactly one Host.
         (request(without="Host"), 400),
         (request(extra=(("Host", "localhost"),)), 400),
+        # RFC 9110 section 5.5.
+        (request(extra=(("X-Odd", "a\x01b"),)), 400),
         # RFC 9110 section 7.4.
         (request(without="Host", extra=(("Host", "evil.example"),)), 421),
         (request(without="Host", extra=(("Host", "localhost.evil.example"),)), 421),

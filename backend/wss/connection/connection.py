@@ -374,8 +374,8 @@ class Connection(WSListener):
 
     @property
     def request(self) -> Request:
-        """The opening handshake: its path with the query, and its headers."""
-        return Request(self._request.target, Headers(self._request.headers.items()))
+        """The opening handshake: its path with the query, and its headers, ISO-8859-1 if a value is not ASCII."""
+        return Request(self._request.target, Headers(self._request.opaque_headers()))
 
     @property
     def response(self) -> Response:

@@ -27,6 +27,7 @@ HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # What two servers may resolve differently: a segment "." or "..", also percent-encoded (RFC 3986 section 5.2.4), a zero
 # byte, a "%" that starts no escape, a fragment.
 _AMBIGUOUS = re.compile(r"/(\.|%2e){1,2}(/|$)|%00|%(?![0-9a-f]{2})|#", re.IGNORECASE)
@@ -74,6 +75,10 @@ class Handshake:
         """
         headers = request.headers
         path = request.path
+        # RFC 9110 section 5.5. picows accepts them.
+        if any(_CONTROL_CHARACTER.search(value) for value in headers.values()):
+            text = "A header has a control character in its value."
+            return plain_response(HTTPStatus.BAD_REQUEST, text, reason="malformed")
         if refused := self._check_host(headers):
             return refused
         if not path.startswith("/"):

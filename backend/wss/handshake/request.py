@@ -1,5 +1,6 @@
 """HTTP requests for a websocket."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from multidict import CIMultiDict
@@ -30,10 +31,18 @@ class HttpRequest(NamedTuple):
             next(parsing)
         except StopIteration as stop:
             request: Request = stop.value
-            return cls(request.path, CIMultiDict(request.headers.raw_items()))
+            items = ((name, value.encode("iso-8859-1")) for name, value in request.headers.raw_items())
+            return cls(
+                request.path, CIMultiDict((name, value.decode("ascii", "surrogateescape")) for name, value in items)
+            )
         except (ValueError, InvalidHandshake):
             pass
         return None
+
+    def opaque_headers(self) -> Iterator[tuple[str, str]]:
+        """Yield names and values, with bytes that are not ASCII as ISO-8859-1, as websockets has them."""
+        for name, value in self.headers.items():
+            yield name, value.encode("ascii", "surrogateescape").decode("iso-8859-1")
 
     @property
     def path(self) -> str:
