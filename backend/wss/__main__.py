@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from wss.config.settings import SettingError, Settings, read_settings
 from wss.connection.plugins import registered
-from wss.observability import metrics
 from wss.observability.logs import start_logging
+from wss.process import internal_http
 from wss.process.app_loader import load_application
 from wss.process.supervisor import Supervisor, run_directory
 
@@ -30,11 +30,11 @@ async def _serve(settings: Settings) -> int:
         await plugin.reach(settings)
     with run_directory(settings.run_dir) as run_dir:
         try:
-            metrics_server = metrics.serve(run_dir, settings.metrics_port)
+            internal = internal_http.serve(settings, run_dir)
         except OSError as error:
             sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what uses it, or set METRICS_PORT")
         try:
-            supervisor = Supervisor(replace(settings, run_dir=run_dir, metrics_port=metrics_server.server_port))
+            supervisor = Supervisor(replace(settings, run_dir=run_dir, metrics_port=internal.server_port))
         except OSError as error:
             sys.exit(f"error: port {settings.port}: {error}. Stop what uses it, or set PORT")
         return await supervisor.run()

@@ -7,24 +7,24 @@ from pathlib import Path
 from server import BACKEND
 
 # From top to bottom: each may import those below it, and no other.
-ORDER = (
-    *(
-        "__main__",
-        "testing",
-        "process",
-        "server",
-        "acme_http",
-        "application",
-        "routing",
-        "sessions",
-        "rooms",
-        "net",
-        "connection",
-        "handshake",
-    ),
-    *("observability",),
-    *("protocol", "config"),
-)
+ORDER = [
+    "__main__",
+    "testing",
+    "process",
+    "server",
+    "acme_http",
+    "application",
+    "routing",
+    "sessions",
+    "rooms",
+    "push",
+    "net",
+    "connection",
+    "handshake",
+    "observability",
+    "protocol",
+    "config",
+]
 PACKAGE = BACKEND / "wss"
 # The public API: handlers import it, the package itself does not.
 API = PACKAGE / "__init__.py"

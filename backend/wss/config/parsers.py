@@ -175,6 +175,12 @@ def log_format(value: str) -> str:
     return value
 
 
+def token(value: str) -> str | None:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("not a token. Give printable ASCII characters without spaces")
+    return value or None
+
+
 def log_level(value: str) -> int:
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     if value.lower() not in levels:

@@ -94,6 +94,8 @@ class Settings:
     """The TCP port to listen on; 0: any free port."""
     metrics_port: int = field(metadata=_from("METRICS_PORT", "8283", parsers.port))
     """The TCP port of the metrics; 0: any free port."""
+    push_token: str | None = field(metadata=_from("PUSH_TOKEN", "", parsers.token))
+    """The token that POST /push requires; None: none."""
     run_dir: Path | None = field(metadata=_from("RUN_DIR", "", parsers.path))
     """The directory for the control sockets and metrics files of the workers; None: a temporary directory."""
     tls_modern: bool = field(metadata=_from("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))

@@ -1,14 +1,20 @@
 """Parts that follow all connections of a worker: a package that a handler imports registers its own here."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from wss.config.settings import Settings
 from wss.connection.connection import Connection
+from wss.observability.control_socket import Command
 from wss.observability.metrics import Metrics
 
 
 class Plugin(Protocol):
     """A part that runs only if a handler imports it, such as wss.rooms."""
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """Commands for the control socket of a worker."""
 
     @property
     def degraded_reason(self) -> str:

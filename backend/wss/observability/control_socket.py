@@ -4,11 +4,15 @@ The status command queries each worker; workers broadcast the commands that conc
 """
 
 import asyncio
+import inspect
 import json
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+Command = Callable[..., dict[str, Any] | Awaitable[dict[str, Any]]]
 
 DESCRIBE = "describe"  # the command of wss.observability.status
 _SUFFIX = ".sock"
@@ -24,17 +28,38 @@ def socket_paths(directory: Path) -> list[Path]:
     return list(directory.glob(f"*{_SUFFIX}"))
 
 
-async def serve_control_socket(path: Path, commands: Mapping[str, Callable[..., dict[str, Any]]]) -> asyncio.Server:
-    """Start to serve commands: a request is one line with the name of a command and its arguments."""
+async def serve_control_socket(path: Path, commands: Mapping[str, Command], max_line: int) -> asyncio.Server:
+    """Start to serve commands: a request is one line with the name of a command and its arguments.
+
+    `max_line` is in bytes.
+    """
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
             name, *arguments = (await reader.readline()).decode().split() or [""]
             if command := commands.get(name):
-                writer.write(json.dumps(command(*arguments)).encode())
+                result = command(*arguments)
+                writer.write(json.dumps(await result if inspect.isawaitable(result) else result).encode())
                 await writer.drain()
 
-    return await asyncio.start_unix_server(respond, path)
+    return await asyncio.start_unix_server(respond, path, limit=max_line)
+
+
+def send_command(path: Path, *words: str, timeout: float) -> dict[str, Any]:
+    """Send a command to one worker and return its result.
+
+    Raises OSError if it no longer runs, TimeoutError (an OSError, too) if it does not respond within `timeout` seconds.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        connection.sendall(f"{' '.join(words)}\n".encode())
+        with connection.makefile("rb") as stream:
+            response = stream.read()
+    if not response:
+        raise ConnectionResetError("the worker has ended")
+    result: dict[str, Any] = json.loads(response)
+    return result
 
 
 async def broadcast_command(directory: Path, *words: str) -> None:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 log = logging.getLogger("wss.metrics")
@@ -194,9 +194,8 @@ def mark_dead(directory: Path, worker: int) -> None:
     mark_process_dead(worker, str(directory))  # type: ignore[no-untyped-call]
 
 
-def serve(directory: Path, port: int) -> Any:
-    """Serve the sums over all workers on a port, in a thread, and return the server. Raises OSError if it is taken."""
+def wsgi_app(directory: Path) -> Any:
+    """Return the WSGI application that serves the sums over all workers."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
-    server, _ = start_http_server(port, registry=registry)
-    return server
+    return make_wsgi_app(registry)

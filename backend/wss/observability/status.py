@@ -1,8 +1,6 @@
 """`python -m wss.observability.status`: tables of the workers of this container and of their open connections."""
 
-import json
 import os
-import socket
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wss.config.settings import SettingError, read_settings
-from wss.observability.control_socket import DESCRIBE, socket_paths
+from wss.observability.control_socket import DESCRIBE, send_command, socket_paths
 from wss.observability.metrics import Traffic
 
 TIMEOUT = 2.0  # seconds that a worker has to respond
@@ -19,18 +17,12 @@ _TRAFFIC = tuple(Traffic().as_dict())
 
 def describe(path: Path) -> dict[str, Any] | None:
     """Return the description that the worker with this control socket gives; None if it no longer runs."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(TIMEOUT)
-        try:
-            connection.connect(str(path))
-            connection.sendall(f"{DESCRIBE}\n".encode())
-            with connection.makefile("rb") as stream:
-                description: dict[str, Any] = json.load(stream)
-        except TimeoutError:
-            return {"state": f"no response in {TIMEOUT:.0f} s"}
-        except (OSError, ValueError):
-            return None
-    return description
+    try:
+        return send_command(path, DESCRIBE, timeout=TIMEOUT)
+    except TimeoutError:
+        return {"state": f"no response in {TIMEOUT:.0f} s"}
+    except (OSError, ValueError):
+        return None
 
 
 def render(workers: dict[str, dict[str, Any]]) -> str:

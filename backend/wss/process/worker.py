@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from wss.config.settings import SettingError, Settings, read_settings
 from wss.connection.plugins import registered
 from wss.net.certificate import Certificate, follow_expiry
 from wss.net.loop import Loop
-from wss.observability.control_socket import DESCRIBE, serve_control_socket, socket_path
+from wss.observability.control_socket import DESCRIBE, Command, serve_control_socket, socket_path
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics, store_in
 from wss.process.app_loader import describe, load_application
@@ -35,6 +35,8 @@ log = logging.getLogger("wss.worker")
 GOING_AWAY = (1001, "server is going away")
 # Seconds from the signal until running handlers are cancelled.
 DRAIN_TIMEOUT = 10.0
+# Bytes of a command on the control socket, besides a message in it.
+MAX_COMMAND = 64 * 1024
 
 
 async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Future[tuple[int, str]]) -> None:
@@ -52,11 +54,14 @@ async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Futur
         await plugin.start(settings, metrics)
     async with _lifespan(app, settings):
         server = WebSocketServer(app, settings, metrics, registered)
-        commands: dict[str, Callable[..., dict[str, Any]]] = {
+        commands: dict[str, Command] = {
             DESCRIBE: Description(server, metrics).as_dict,
             PROXY_DRAINING: server.close_clients_of_proxy,
         }
-        control = await serve_control_socket(socket_path(passed.run_dir, passed.number), commands)
+        for plugin in registered:
+            commands |= plugin.commands
+        path = socket_path(passed.run_dir, passed.number)
+        control = await serve_control_socket(path, commands, max_line=MAX_COMMAND + 2 * settings.max_message)
         await server.listen(sock, certificate)
         if certificate:
             background.append(asyncio.create_task(certificate.follow()))

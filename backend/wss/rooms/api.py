@@ -111,6 +111,21 @@ class Rooms:
 
     # For the server.
 
+    async def push(self, kind: str, name: str, message: str | bytes) -> int | None:
+        """Send a message from outside to a `room`, a `user`, a `client` or `all`; return how many workers received it.
+
+        None if the hub is unreachable: then only the clients of this worker received it.
+        """
+        prepared = PreparedMessage(message)
+        if kind == "client":
+            worker = name.partition(".")[0]
+            if worker == self._worker or not self._hub:
+                return int(self._local.send_to_client(name, prepared))
+            return await self._publish(worker_topic(worker), prepared, to=name)
+        topic = {"room": room_topic, "user": user_topic}[kind](name) if kind != "all" else ALL
+        self._local.send(topic, prepared)
+        return await self._publish(topic, prepared) if self._hub else int(bool(self._local.clients(topic)))
+
     @property
     def is_connected(self) -> bool:
         """Whether messages reach the clients of all workers."""

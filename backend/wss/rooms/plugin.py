@@ -2,10 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from wss.config.settings import SettingError, Settings
+from wss.observability.control_socket import Command
 from wss.observability.metrics import Metrics
+from wss.push import PUSH, Push
 from wss.rooms.api import Rooms
 
 # The client library of the hub needs as much memory as the whole server: it is imported only if there is a hub.
@@ -24,6 +28,14 @@ class RoomsPlugin:
         self._hub_task: asyncio.Task[None] | None = None
         self.enter = rooms.add
         self.exit = rooms.remove
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        return {PUSH: self._push}
+
+    async def _push(self, encoded: str) -> dict[str, Any]:
+        push = Push.decode(encoded)
+        return {"workers": await self._rooms.push(push.kind, push.name, push.message)}
 
     def check(self, settings: Settings) -> None:
         if not settings.hub and settings.workers > 1:

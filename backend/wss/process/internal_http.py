@@ -1,0 +1,39 @@
+"""The port for the operator and other programs, which is never published: the metrics, and messages from outside."""
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from wss.config.settings import Settings
+from wss.observability.metrics import wsgi_app
+from wss.push import PushEndpoint
+
+PUSH_PATH = "/push"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10  # seconds for a client that sends nothing
+
+    def log_message(self, *_: object) -> None:
+        """Log no requests: a scrape every few seconds is not news."""
+
+
+def serve(settings: Settings, run_dir: Path) -> WSGIServer:
+    """Serve in a thread, and return the server. Raises OSError if the port is taken."""
+    metrics, push = wsgi_app(run_dir), PushEndpoint(settings, run_dir)
+
+    def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        app: Callable[..., Iterable[bytes]] = push if environ["PATH_INFO"] == PUSH_PATH else metrics
+        return app(environ, start_response)
+
+    all_addresses = "0.0.0.0"  # noqa: S104  # in a container, Compose decides which ports are published
+    server = make_server(all_addresses, settings.metrics_port, dispatch, _Server, _Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

@@ -1,0 +1,167 @@
+"""Messages from outside: POST /push on the internal port, and the command `push`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eventually import eventually
+from server import BACKEND, TIMEOUT, Server, Start
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+HANDLER = """
+from wss.rooms import rooms
+
+
+async def handler(connection):
+    name = connection.path.removeprefix("/ws/")
+    await rooms.join(connection, "tea")
+    await rooms.bind(connection, name)
+    await connection.send(rooms.id(connection))
+    await connection.wait_closed()
+"""
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def server(start: Start, tmp_path: Path, run_dir: Path) -> Server:
+    (tmp_path / "pushed.py").write_text(HANDLER)
+    path = f"{BACKEND}{os.pathsep}{tmp_path}"
+    return start(APP="pushed:handler", PYTHONPATH=path, RUN_DIR=str(run_dir), WS_PATHS="/ws/*", MAX_MESSAGE="1K")
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def join(server: Server, clients: ExitStack, name: str) -> tuple[ClientConnection, str]:
+    """Open a websocket as this user; return it and its client id."""
+    client = clients.enter_context(connect(f"ws://localhost:{server.port}/ws/{name}", proxy=None))
+    return client, str(client.recv(timeout=TIMEOUT))
+
+
+def post(server: Server, query: str, body: str | bytes = "hello", **headers: str) -> tuple[int, Any]:
+    connection = HTTPConnection("localhost", server.metrics_port, timeout=TIMEOUT)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("POST", f"/push?{query}", body.encode() if isinstance(body, str) else body, named)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "receivers"),
+    [
+        ("room=tea", ["ann", "bob"]),
+        ("user=ann", ["ann"]),
+        ("client={ann}", ["ann"]),
+        ("all", ["ann", "bob"]),
+        ("room=coffee", []),
+        ("user=nobody", []),
+        ("client=gone.1", []),
+    ],
+)
+def test_a_message_reaches_its_clients(server: Server, clients: ExitStack, query: str, receivers: list[str]) -> None:
+    opened = {name: join(server, clients, name) for name in ("ann", "bob")}
+    ids = {name: id_ for name, (_, id_) in opened.items()}
+    assert post(server, query.format(**ids)) == (200, {"workers": int(bool(receivers))})
+    post(server, "all", "end")  # behind it
+    for name, (client, _) in opened.items():
+        expected = ["hello", "end"] if name in receivers else ["end"]
+        assert [client.recv(timeout=TIMEOUT) for _ in expected] == expected
+
+
+def test_json_is_text_and_bytes_are_bytes(server: Server, clients: ExitStack) -> None:
+    client, _ = join(server, clients, "ann")
+    post(server, "all", '{"a": "\u00e9"}', Content_Type="application/json")
+    post(server, "all", b"\x00\xff", Content_Type="application/octet-stream")
+    assert [client.recv(timeout=TIMEOUT), client.recv(timeout=TIMEOUT)] == ['{"a": "\u00e9"}', b"\x00\xff"]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "headers", "status", "text"),
+    [
+        ("", "hello", {}, 400, "Give one of ?room=NAME"),
+        ("room=tea&user=ann", "hello", {}, 400, "Give one of ?room=NAME"),
+        ("planet=mars", "hello", {}, 400, "Give one of ?room=NAME"),
+        ("room=tea", b"\xff", {}, 400, "not valid UTF-8"),
+        ("room=tea", "x" * 1025, {}, 413, "MAX_MESSAGE is 1024"),
+        ("room=tea", "hello", {"Content_Length": "x"}, 411, "Give a Content-Length"),
+    ],
+)
+def test_a_bad_request_gets_one_clear_error(
+    server: Server, query: str, body: str | bytes, headers: dict[str, str], status: int, text: str
+) -> None:
+    answered, content = post(server, query, body, **headers)
+    assert answered == status
+    assert text in content["error"]
+
+
+def test_get_is_not_allowed_and_the_metrics_are_beside(server: Server) -> None:
+    for path, status in (("/push?all", 405), ("/metrics", 200)):
+        connection = HTTPConnection("localhost", server.metrics_port, timeout=TIMEOUT)
+        connection.request("GET", path)
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_a_token_is_required_if_it_is_set(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "pushed.py").write_text(HANDLER)
+    server = start(APP="pushed:handler", PYTHONPATH=f"{BACKEND}{os.pathsep}{tmp_path}", PUSH_TOKEN="s3cret")  # noqa: S106
+    assert post(server, "all")[0] == 401
+    assert post(server, "all", Authorization="Bearer wrong")[0] == 401
+    assert post(server, "all", Authorization="Bearer \u00e9")[0] == 401
+    assert post(server, "all", Authorization="Bearer s3cret") == (200, {"workers": 0})
+
+
+def test_a_handler_without_rooms_is_named(start: Start) -> None:
+    status, content = post(start(APP="apps.echo:handler"), "all")
+    assert (status, content) == (409, {"error": "The handler does not use wss.rooms."})
+
+
+def command(run_dir: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "wss.push", *arguments],
+        cwd=BACKEND,
+        env={**os.environ, "RUN_DIR": str(run_dir)},
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+
+
+def test_the_command_sends_text(server: Server, clients: ExitStack, run_dir: Path) -> None:
+    client, _ = join(server, clients, "ann")
+    assert command(run_dir, "--room", "tea", "hello").stdout == "received by 1 workers\n"
+    assert command(run_dir, "--all", "-", text="from stdin").returncode == 0
+    assert [client.recv(timeout=TIMEOUT), client.recv(timeout=TIMEOUT)] == ["hello", "from stdin"]
+
+
+def test_the_command_fails_without_a_server(tmp_path: Path) -> None:
+    failed = command(tmp_path, "--all", "hello")
+    assert (failed.returncode, failed.stderr) == (1, "error: No worker responds. Is the server running?\n")
+
+
+def test_a_message_after_a_stop_is_an_error(server: Server, clients: ExitStack, run_dir: Path) -> None:
+    client, _ = join(server, clients, "ann")
+    server.process.terminate()
+    with pytest.raises(ConnectionClosed):
+        client.recv(timeout=TIMEOUT)
+    eventually(lambda: command(run_dir, "--all", "late").returncode == 1, "the command fails")
