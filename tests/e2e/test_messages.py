@@ -59,3 +59,12 @@ def test_messages_in_flight_keep_their_order(target: Target, connect: Connect) -
 
 def _send_frame(ws: websocket.WebSocket, payload: bytes, opcode: int, *, final: bool) -> None:
     ws.send_frame(ABNF.create_frame(payload, opcode, fin=int(final)))
+
+
+def test_a_close_is_answered_even_if_the_handler_receives_nothing(target: Target, connect: Connect) -> None:
+    ws = connect(target, "?app=idle")
+    for _ in range(500):
+        ws.send("unread")
+    ws.send_close(1000)
+    opcode, frame = ws.recv_data()
+    assert (opcode, int.from_bytes(frame[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1000)

@@ -2,8 +2,10 @@
 
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from docker.errors import ContainerError
 from fixtures import NewStack
 
 
@@ -46,3 +48,22 @@ def test_two_profiles_cannot_use_the_same_port(profile: str, new_stack: NewStack
     outcome = stack.compose("--profile", "apache", "up", "--no-build", "--wait")
     assert outcome.code != 0
     assert "port is already allocated" in outcome.output
+
+
+@pytest.mark.profiles("direct")
+def test_a_directory_that_the_server_cannot_read_is_named(profile: str, new_stack: NewStack, tmp_path: Path) -> None:
+    stack = new_stack(profile)
+    stack.build()
+    handlers = tmp_path / "closed"
+    handlers.mkdir(mode=0o700)
+    (handlers / "main.py").write_text("async def handler(connection):\n    pass\n")
+    with pytest.raises(ContainerError) as failed:
+        stack.engine.containers.run(
+            stack.image("backend"),
+            ["python", "-m", "wss", "check"],
+            remove=True,
+            environment={"APP": "closed.main:handler"},
+            volumes={str(handlers): {"bind": "/app/closed", "mode": "ro"}},
+            **stack.beside,
+        )
+    assert b"/app/closed is not readable here. Let everybody read it" in failed.value.stderr  # type: ignore[operator]  # bytes, whatever the stub has

@@ -70,6 +70,12 @@ def test_messages_reach_all_members_and_no_other_client(profile: str, new_stack:
             assert len(traffic.open) < 120
         assert _is_complete(traffic.during(lambda: None, ROUNDS))
 
+        # A message from outside, given to one replica, reaches the clients of all.
+        assert read_in(three[0], "push", "--all", "outside 7") == "received by 4 workers\n"
+        eventually(
+            lambda: all(client.received.get("outside") == [7] for client in traffic.open), "all receive the message"
+        )
+
         # A replica is killed. Clients of other replicas lose no message, and its clients are no longer counted.
         before = len(traffic.open)
         assert _is_complete(traffic.during(fourth.kill, ROUNDS))

@@ -9,6 +9,8 @@ import pytest
 from eventually import eventually
 from server import BACKEND, Start, failed_start
 from websockets.sync.client import connect as connect_client
+from wss.config.settings import SettingError
+from wss.process import app_loader
 
 
 def write(directory: Path, **modules: str) -> str:
@@ -94,6 +96,15 @@ def test_relative_imports_and_imports_of_neighbours_work(start: Start, tmp_path:
 def test_an_error_at_import_names_the_users_line(tmp_path: Path, source: str, line: str) -> None:
     path = write(tmp_path, needy=source)
     assert line.replace("{directory}", str(tmp_path)) in failed_start(APP="needy:handler", PYTHONPATH=path)
+
+
+def test_a_module_that_starts_a_loop_is_named_after_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import asyncio\n\n\nasync def main():\n    await asyncio.Event().wait()\n\n\nasyncio.run(main())\n"
+    write(tmp_path, loops=source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(app_loader, "IMPORT_TIMEOUT", 1)
+    with pytest.raises(SettingError, match=r"it takes over 1 s\. If it starts a server or a loop"):
+        app_loader.load_application("loops:handler")
 
 
 def test_a_forked_child_keeps_no_connection_open(start: Start, tmp_path: Path) -> None:

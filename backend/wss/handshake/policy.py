@@ -75,14 +75,14 @@ class Handshake:
         """
         headers = request.headers
         path = request.path
-        # RFC 9110 section 5.5. picows accepts them.
-        if any(_CONTROL_CHARACTER.search(value) for value in headers.values()):
-            text = "A header has a control character in its value."
-            return plain_response(HTTPStatus.BAD_REQUEST, text, reason="malformed")
         if refused := self._check_host(headers):
             return refused
         if not path.startswith("/"):
             return plain_response(HTTPStatus.BAD_REQUEST, "The request target is not a URL.", reason="target")
+        # RFC 9110 section 5.5. picows accepts them.
+        if any(_CONTROL_CHARACTER.search(value) for value in headers.values()):
+            text = "A header has a control character in its value."
+            return plain_response(HTTPStatus.BAD_REQUEST, text, reason="malformed")
         if path == HEALTH_PATH:
             if draining:
                 return plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")

@@ -1,9 +1,17 @@
-"""One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`."""
+"""One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
+
+`?app=idle` receives nothing, and waits for the end.
+"""
 
 from apps import echo, ok, whoami
 from wss import Connection
 
-_APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler}
+
+async def idle(connection: Connection) -> None:
+    await connection.wait_closed()
+
+
+_APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler, "app=idle": idle}
 
 
 async def handler(connection: Connection) -> None:
