@@ -14,7 +14,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub l
 
 from wss.application import Application
 from wss.config.settings import Settings
-from wss.connection.connection import Connection
+from wss.connection.connection import Connection, ConnectionLimits
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.connection.sender import FlushScheduler
@@ -78,6 +78,9 @@ class WebSocketServer:
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, plugins)
         self._flush_scheduler = FlushScheduler()
+        self._connection_limits = ConnectionLimits(
+            settings.max_message, settings.max_fragments, settings.write_limit, settings.slow_reader_timeout
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         # RFC 6797. Behind a proxy, the proxy adds it.
         self._common_headers = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
@@ -233,7 +236,7 @@ class WebSocketServer:
         if refused := refused or self._check_address(client) or self._check_certificate(certificate):
             return refused
         return Connection(
-            self._settings,
+            self._connection_limits,
             self._flush_scheduler,
             self._sessions,
             request,

@@ -14,14 +14,13 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from wss.config.settings import Settings
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
@@ -41,6 +40,15 @@ _UTF_8 = codecs.getincrementaldecoder("utf-8")
 
 # Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
+
+
+class ConnectionLimits(NamedTuple):
+    """The settings of the same names: sizes in bytes, times in seconds."""
+
+    max_message: int
+    max_fragments: int
+    write_limit: int
+    slow_reader_timeout: float
 
 
 class Observer(Protocol):
@@ -85,7 +93,7 @@ class Connection(WSListener):
 
     def __init__(
         self,
-        settings: Settings,
+        limits: ConnectionLimits,
         scheduler: FlushScheduler,
         observer: Observer,
         request: HttpRequest,
@@ -98,8 +106,8 @@ class Connection(WSListener):
     ) -> None:
         loop = asyncio.get_running_loop()
         compression = response_headers.get("Sec-WebSocket-Extensions")
-        deflate = Deflate(compression, settings.max_message, loop.call_soon) if compression else None
-        self._max_message = settings.max_message
+        deflate = Deflate(compression, limits.max_message, loop.call_soon) if compression else None
+        self._max_message = limits.max_message
         self._observer = observer
         self._request = request
         self.response_headers = response_headers
@@ -123,7 +131,7 @@ class Connection(WSListener):
         self._owed_pong: bytes | None = None
         self._receiver = Receiver(
             loop,
-            Assembler(settings.max_message, settings.max_fragments, deflate),
+            Assembler(limits.max_message, limits.max_fragments, deflate),
             self.traffic,
             observer.handled,
             random.randint(1, SAMPLED_ONE_IN),  # noqa: S311  # a sample, not a secret
@@ -133,8 +141,8 @@ class Connection(WSListener):
             deflate,
             self.traffic,
             client=client,
-            write_limit=settings.write_limit,
-            slow_reader_timeout=settings.slow_reader_timeout,
+            write_limit=limits.write_limit,
+            slow_reader_timeout=limits.slow_reader_timeout,
         )
 
     # What picows calls: https://picows.readthedocs.io/en/stable/reference.html#picows.WSListener
