@@ -29,16 +29,27 @@ async def handler(connection):
 """
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the handler of these tests is."""
+    directory = tmp_path_factory.mktemp("pushed")
+    (directory / "pushed.py").write_text(HANDLER)
+    return directory
 
 
 @pytest.fixture
-def server(start: Start, tmp_path: Path, run_dir: Path) -> Server:
-    (tmp_path / "pushed.py").write_text(HANDLER)
-    path = f"{BACKEND}{os.pathsep}{tmp_path}"
-    return start(APP="pushed:handler", PYTHONPATH=path, RUN_DIR=str(run_dir), WS_PATHS="/ws/*", MAX_MESSAGE="1K")
+def run_dir(directory: Path) -> Path:
+    return directory / "run"
+
+
+@pytest.fixture
+def settings(directory: Path) -> dict[str, str]:
+    return {"APP": "pushed:handler", "PYTHONPATH": f"{BACKEND}{os.pathsep}{directory}", "WS_PATHS": "/ws/*"}
+
+
+@pytest.fixture
+def server(share: Start, settings: dict[str, str], run_dir: Path) -> Server:
+    return share(**settings, RUN_DIR=str(run_dir), MAX_MESSAGE="1K")
 
 
 @pytest.fixture
@@ -120,9 +131,8 @@ def test_get_is_not_allowed_and_the_metrics_are_beside(server: Server) -> None:
         connection.close()
 
 
-def test_a_token_is_required_if_it_is_set(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "pushed.py").write_text(HANDLER)
-    server = start(APP="pushed:handler", PYTHONPATH=f"{BACKEND}{os.pathsep}{tmp_path}", PUSH_TOKEN="s3cret")  # noqa: S106
+def test_a_token_is_required_if_it_is_set(start: Start, settings: dict[str, str]) -> None:
+    server = start(**settings, PUSH_TOKEN="s3cret")  # noqa: S106
     assert post(server, "all")[0] == 401
     assert post(server, "all", Authorization="Bearer wrong")[0] == 401
     assert post(server, "all", Authorization="Bearer \u00e9")[0] == 401
@@ -159,9 +169,12 @@ def test_the_command_fails_without_a_server(tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr) == (1, "error: No worker responds. Is the server running?\n")
 
 
-def test_a_message_after_a_stop_is_an_error(server: Server, clients: ExitStack, run_dir: Path) -> None:
+def test_a_message_after_a_stop_is_an_error(
+    start: Start, settings: dict[str, str], clients: ExitStack, tmp_path: Path
+) -> None:
+    server = start(**settings, RUN_DIR=str(tmp_path))
     client, _ = join(server, clients, "ann")
     server.process.terminate()
     with pytest.raises(ConnectionClosed):
         client.recv(timeout=TIMEOUT)
-    eventually(lambda: command(run_dir, "--all", "late").returncode == 1, "the command fails")
+    eventually(lambda: command(tmp_path, "--all", "late").returncode == 1, "the command fails")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,28 +73,53 @@ def served_by_us(handler: Any) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class _Port:
-    port: int
+class Both:
+    """The ports of the two servers, and what the handler of the running scenario reports to."""
+
+    theirs: int
+    ours: int
+    current: list["Run"]
 
 
-def run(scenario: Scenario, served: Any) -> Seen:
-    seen, ended = Seen(), threading.Event()
+class Run:
+    """One scenario on one server."""
 
-    async def handler(connection: Any) -> None:
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._seen = Seen()
+        self._ended = threading.Event()
+
+    async def handle(self, connection: Any) -> None:
         try:
             with warnings.catch_warnings():  # error.code and error.reason are deprecated, and used everywhere
                 warnings.simplefilter("ignore", DeprecationWarning)
-                await scenario.handler(connection, lambda value: seen.by_handler.append(describe(value)))
+                await self._scenario.handler(connection, lambda value: self._seen.by_handler.append(describe(value)))
         finally:
-            ended.set()
+            self._ended.set()
 
-    with served(handler) as port:
-        client = Client(_Port(port))  # type: ignore[arg-type]  # the port is all that it needs
+    def talk_to(self, port: int) -> Seen:
+        client = Client(SimpleNamespace(port=port))  # type: ignore[arg-type]  # the port is all that it needs
         client.socket.settimeout(TIMEOUT)
         with closing(client.socket), closing(client.stream):
-            seen.by_client = talk(client, scenario)
-        assert ended.wait(TIMEOUT)
-    return seen
+            self._seen.by_client = talk(client, self._scenario)
+        assert self._ended.wait(TIMEOUT)
+        return self._seen
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
+    current: list[Run] = []
+
+    async def handler(connection: Any) -> None:
+        await current[0].handle(connection)
+
+    with served_by_websockets(handler) as theirs, served_by_us(handler) as ours:
+        yield Both(theirs, ours, current)
+
+
+def run(scenario: Scenario, both: Both, port: int) -> Seen:
+    both.current[:] = [Run(scenario)]
+    return both.current[0].talk_to(port)
 
 
 def talk(client: Client, scenario: Scenario) -> list[object]:
@@ -125,8 +151,8 @@ def talk(client: Client, scenario: Scenario) -> list[object]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_handler_and_client_see_the_same(name: str) -> None:
-    theirs, ours = run(SCENARIOS[name], served_by_websockets), run(SCENARIOS[name], served_by_us)
+def test_handler_and_client_see_the_same(both: Both, name: str) -> None:
+    theirs, ours = run(SCENARIOS[name], both, both.theirs), run(SCENARIOS[name], both, both.ours)
     if name in DIFFERENT:
         assert ours != theirs, "the reason is gone"
     else:

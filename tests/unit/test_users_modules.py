@@ -99,8 +99,7 @@ def test_an_error_at_import_names_the_users_line(tmp_path: Path, source: str, li
 
 
 def test_a_module_that_starts_a_loop_is_named_after_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "import asyncio\n\n\nasync def main():\n    await asyncio.Event().wait()\n\n\nasyncio.run(main())\n"
-    write(tmp_path, loops=source)
+    write(tmp_path, loops="import time\n\nwhile True:\n    time.sleep(1)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(app_loader, "IMPORT_TIMEOUT", 1)
     with pytest.raises(SettingError, match=r"it takes over 1 s\. If it starts a server or a loop"):
