@@ -11,6 +11,8 @@ from fixtures import NewStack
 from stack import INNER_PORT, REPOSITORY
 from verdicts import PROPERTY
 
+pytestmark = pytest.mark.long
+
 # Verdicts that the suite itself counts as passed: OK, and two for behaviour that the RFC leaves open.
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 

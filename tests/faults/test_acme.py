@@ -16,6 +16,8 @@ from fixtures import NewStack
 from pairs import write_pair
 from stack import INNER_PORT, REPOSITORY, Stack
 
+pytestmark = pytest.mark.long
+
 NAME = "wss.example"
 FILES = tuple(REPOSITORY / name for name in ("compose.yaml", "acme.yaml", "tests/harness/pebble/compose.yaml"))
 

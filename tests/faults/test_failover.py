@@ -19,7 +19,7 @@ from load import THREADS, ConnectionLoad
 from stack import LONG_PING_TIMEOUT, Stack
 from time_limit import time_limit
 
-pytestmark = pytest.mark.profiles("nginx", "apache")
+pytestmark = [pytest.mark.profiles("nginx", "apache"), pytest.mark.long]
 
 READ_TIMEOUT = {"nginx": 30, "apache": 5}  # seconds: proxy_read_timeout; timeout= of ProxyPassMatch
 

@@ -14,6 +14,8 @@ from fixtures import NewStack
 from room_traffic import RoomClient, RoomTraffic, Tally
 from stack import PROBE, Stack, read_in
 
+pytestmark = pytest.mark.long
+
 ROOMS = [f"room {number}" for number in range(6)]
 ROUNDS = 5
 READ_METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8283/metrics').read().decode())"

@@ -13,6 +13,8 @@ from fixtures import Connect, NewStack
 from load import ConnectionLoad
 from stack import LONG_PING_TIMEOUT, PROBE, Outcome, Stack
 
+pytestmark = pytest.mark.long
+
 CLIENTS = 5
 MANY = 200
 

@@ -9,6 +9,8 @@ from fixtures import NewStack
 from playwright.sync_api import Error, Playwright, expect
 from stack import Stack
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shared(profile: str, new_shared_stack: NewStack) -> Stack:

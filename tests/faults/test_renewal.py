@@ -18,6 +18,8 @@ from pairs import write_pair
 from stack import LONG_PING_TIMEOUT
 from time_limit import time_limit
 
+pytestmark = pytest.mark.long
+
 CLIENTS = 500
 PAUSE = 1.0  # seconds between two messages of a client
 MAX_DELAY = 5.0  # seconds from the change of the files until new clients get the certificate

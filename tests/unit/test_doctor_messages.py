@@ -33,6 +33,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:

@@ -13,6 +13,8 @@ from server import TIMEOUT, Connect, Start
 from wss.config.settings import read_settings
 from wss.process.worker_environment import WorkerEnvironment
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_closes_with_1001_and_exits_with_0(start: Start, connect: Connect, number: signal.Signals) -> None:
