@@ -10,7 +10,6 @@ A browser cannot set headers. It can give a token in these ways:
 import hmac
 import os
 from http import HTTPStatus
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.http11 import Request, Response
@@ -29,7 +28,9 @@ def tokens_in(request: Request) -> list[str]:
     """Return what the client gave as a token, wherever it did."""
     tokens = parse_qs(urlsplit(request.path).query).get("token", [])
     for header in request.headers.get_all("Cookie"):
-        tokens += [morsel.value for name, morsel in SimpleCookie(header).items() if name == "token"]
+        # Not http.cookies: it gives up at the first cookie of anybody else that it cannot parse.
+        pairs = (pair.strip().partition("=") for pair in header.split(";"))
+        tokens += [value for name, _, value in pairs if name == "token"]
     for header in request.headers.get_all("Sec-WebSocket-Protocol"):
         names = (name.strip() for name in header.split(","))
         tokens += [name.removeprefix("token.") for name in names if name.startswith("token.")]

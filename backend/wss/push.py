@@ -39,6 +39,11 @@ class Push(NamedTuple):
     """Of the room or the user, or the id of the client; empty for all."""
     message: str | bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of the message. Raises UnicodeEncodeError for a text with half of a surrogate pair."""
+        return len(self.message.encode() if isinstance(self.message, str) else self.message)
+
     def encode(self) -> str:
         """Return it as one word for the control socket."""
         is_text = isinstance(self.message, str)
@@ -53,19 +58,32 @@ class Push(NamedTuple):
         return cls(kind, name, message.decode() if is_text else message)
 
 
-def push(run_dir: Path, message: Push) -> int:
+def _too_long(size: int, max_message: int) -> PushError:
+    text = f"The message has {size} bytes. MAX_MESSAGE is {max_message}."
+    return PushError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+
+
+def push(run_dir: Path, message: Push, max_message: int) -> int:
     """Give the message to a worker of this container, which passes it on; return how many workers received it.
 
-    Raises PushError if none took it, or if the hub is unreachable.
+    Raises PushError if it is too long, if none took it, or if the hub is unreachable.
     """
+    try:
+        size, encoded = message.size, message.encode()
+    except UnicodeEncodeError:
+        raise PushError(HTTPStatus.BAD_REQUEST, "The message is not valid Unicode.") from None
+    if size > max_message:
+        raise _too_long(size, max_message)
     for path in socket_paths(run_dir):
         try:
-            workers = send_command(path, PUSH, message.encode(), timeout=TIMEOUT)["workers"]
+            result = send_command(path, PUSH, encoded, timeout=TIMEOUT)
         except ConnectionResetError:
             raise PushError(HTTPStatus.CONFLICT, "The handler does not use wss.rooms.") from None
         except OSError:  # it has just ended, or hangs
             continue
-        if workers is None:
+        if "error" in result:
+            raise PushError(HTTPStatus.BAD_REQUEST, f"The message was not sent. {result['error']}")
+        if (workers := result["workers"]) is None:
             text = "The hub is unreachable: only the clients of one worker received the message."
             raise PushError(HTTPStatus.SERVICE_UNAVAILABLE, text)
         return int(workers)
@@ -85,7 +103,7 @@ class PushEndpoint:
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         try:
-            workers = push(self._run_dir, self._read(environ))
+            workers = push(self._run_dir, self._read(environ), self._max_message)
         except PushError as error:
             return _respond(start_response, error.status, {"error": str(error)})
         return _respond(start_response, HTTPStatus.OK, {"workers": workers})
@@ -114,8 +132,7 @@ class PushEndpoint:
         except (KeyError, ValueError):
             raise PushError(HTTPStatus.LENGTH_REQUIRED, "Give a Content-Length.") from None
         if size > self._max_message:
-            text = f"The message has {size} bytes. MAX_MESSAGE is {self._max_message}."
-            raise PushError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+            raise _too_long(size, self._max_message)
         body: bytes = environ["wsgi.input"].read(size)
         return body
 
@@ -142,10 +159,10 @@ def _main() -> None:
         settings = read_settings(os.environ)
         if not settings.run_dir:
             sys.exit("error: RUN_DIR is not set. Give the server and this command the same directory")
-        workers = push(settings.run_dir, Push(kind, "" if kind == "all" else name, message))
+        workers = push(settings.run_dir, Push(kind, "" if kind == "all" else name, message), settings.max_message)
     except (SettingError, PushError) as error:
         sys.exit(f"error: {error}")
-    print(f"received by {workers} workers")
+    print(f"received by {workers} worker{'' if workers == 1 else 's'}")
 
 
 if __name__ == "__main__":

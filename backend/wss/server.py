@@ -199,13 +199,14 @@ class WebSocketServer:
         accepted.decision = decision
 
     async def _ask_application(self, connection: Connection) -> HttpResponse | None:
+        deadline = asyncio.timeout(self._settings.handshake_timeout)
         try:
-            async with asyncio.timeout(self._settings.handshake_timeout):
+            async with deadline:
                 return await self._app.refuse(connection)
-        except TimeoutError:
-            log.warning("process_request took over %.0f s on %s", self._settings.handshake_timeout, connection.path)
-            return _TIMEOUT
         except Exception:
+            if deadline.expired():
+                log.warning("process_request took over %.0f s on %s", self._settings.handshake_timeout, connection.path)
+                return _TIMEOUT
             log.exception("process_request failed on %s", connection.path)
             return _INTERNAL_ERROR
 

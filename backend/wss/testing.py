@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def serve(
     (trustme makes both); without them, it serves ws. `settings` are those of the README's table, such as
     MAX_MESSAGE="1K".
     """
+    if (tls is None) != (ca is None):
+        raise ValueError("give both tls and ca, or neither")
+    if unknown := set(settings) - {each.metadata["setting"].name for each in fields(Settings)}:
+        raise ValueError(f"there are no such settings: {', '.join(sorted(unknown))}")
+    settings = {name: str(value) for name, value in settings.items()}
     read = read_settings({"STOP_SPREAD": "0", **settings, **({"TLS_DIR": str(tls)} if tls else {})})
     sock = listening_socket(0)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
@@ -99,6 +105,8 @@ def _run(app: Application, settings: Settings, sock: Any, started: Future[Any]) 
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(main())
     except BaseException as error:
-        if not started.done():
-            started.set_exception(error)
-        raise
+        if started.done():
+            raise
+        started.set_exception(error)
+    finally:
+        sock.close()

@@ -79,6 +79,12 @@ async def _fails(_: Connection, __: Request) -> Response | None:
     raise LookupError("no database")
 
 
+async def _times_out(_: Connection, __: Request) -> Response | None:
+    async with asyncio.timeout(0.01):
+        await asyncio.Event().wait()
+    return None
+
+
 async def _hangs(_: Connection, __: Request) -> Response | None:
     await asyncio.Event().wait()
     return None
@@ -92,6 +98,7 @@ def _returns_nonsense(_: Connection, __: Request) -> Any:
     ("process_request", "status", "line"),
     [
         (_fails, 500, "no database"),
+        (_times_out, 500, "process_request failed on /wss"),
         (_hangs, 503, "process_request took over 1 s on /wss"),
         (_returns_nonsense, 500, "process_request returned 401"),
     ],

@@ -17,6 +17,7 @@ SECRET = "s3cret"  # noqa: S105
     [
         (f"/wss?token={SECRET}", {}, True),
         ("/wss", {"additional_headers": {"Cookie": f"a=b; token={SECRET}"}}, True),
+        ("/wss", {"additional_headers": {"Cookie": f'a@b=1; pref={{"a":1}}; token={SECRET}'}}, True),
         ("/wss", {"subprotocols": ["chat", f"token.{SECRET}"]}, True),
         ("/wss", {}, False),
         ("/wss?token=wrong", {}, False),

@@ -159,9 +159,18 @@ def command(run_dir: Path, *arguments: str, text: str = "") -> "subprocess.Compl
 
 def test_the_command_sends_text(server: Server, clients: ExitStack, run_dir: Path) -> None:
     client, _ = join(server, clients, "ann")
-    assert command(run_dir, "--room", "tea", "hello").stdout == "received by 1 workers\n"
+    assert command(run_dir, "--room", "tea", "hello").stdout == "received by 1 worker\n"
     assert command(run_dir, "--all", "-", text="from stdin").returncode == 0
     assert [client.recv(timeout=TIMEOUT), client.recv(timeout=TIMEOUT)] == ["hello", "from stdin"]
+
+
+@pytest.mark.usefixtures("server")
+def test_the_command_reports_what_cannot_be_sent(run_dir: Path) -> None:
+    too_long = command(run_dir, "--all", "-", text="x" * (1024 * 1024 + 1))
+    assert too_long.stderr == "error: The message has 1048577 bytes. MAX_MESSAGE is 1048576.\n"
+    half_a_pair = command(run_dir, "--room", "\udc80", "hello")
+    assert half_a_pair.returncode == 1
+    assert "UnicodeEncodeError" in half_a_pair.stderr
 
 
 def test_the_command_fails_without_a_server(tmp_path: Path) -> None:

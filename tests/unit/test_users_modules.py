@@ -89,7 +89,7 @@ def test_relative_imports_and_imports_of_neighbours_work(start: Start, tmp_path:
     [
         ("import os\n\nKEY = os.environ['API_KEY']\n", r"KeyError: 'API_KEY' ({directory}/needy.py, line 3)"),
         ("import json\n\njson.loads('{')\n", r"{directory}/needy.py, line 3"),
-        ("import no_such_package\n", "Install the package that has 'no_such_package'"),
+        ("import no_such_package\n", "List the package of 'no_such_package' in handlers/requirements.txt"),
         ("import sys\n\nsys.exit('bye')\n", "SystemExit: bye"),
     ],
 )

@@ -6,11 +6,14 @@ The status command queries each worker; workers broadcast the commands that conc
 import asyncio
 import inspect
 import json
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger("wss.worker")
 
 Command = Callable[..., dict[str, Any] | Awaitable[dict[str, Any]]]
 
@@ -38,8 +41,13 @@ async def serve_control_socket(path: Path, commands: Mapping[str, Command], max_
         with closing(writer):
             name, *arguments = (await reader.readline()).decode().split() or [""]
             if command := commands.get(name):
-                result = command(*arguments)
-                writer.write(json.dumps(await result if inspect.isawaitable(result) else result).encode())
+                try:
+                    result = command(*arguments)
+                    response = await result if inspect.isawaitable(result) else result
+                except Exception as error:
+                    log.exception("the command %s failed", name)
+                    response = {"error": f"{type(error).__name__}: {error}"}
+                writer.write(json.dumps(response).encode())
                 await writer.drain()
 
     return await asyncio.start_unix_server(respond, path, limit=max_line)

@@ -85,8 +85,7 @@ def _import(name: str) -> ModuleType:
             raise ValueError(f"{directory} is not readable here. Let everybody read it (chmod a+rx)") from None
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"there is no module {error.name!r}."
-                " Put it into backend/apps/ and build again, or mount the file into /app/apps/"
+                f"there is no module {error.name!r}. Put it into handlers/ and start with --build: docs/handler.md"
             ) from None
         raise ValueError(_where(error)) from None
     except PermissionError as error:
@@ -152,5 +151,5 @@ def describe(error: BaseException) -> str:
 def _where(error: BaseException) -> str:
     advice = "Fix the module"
     if isinstance(error, ModuleNotFoundError):
-        advice = f"Install the package that has {error.name!r} into an image of your own: docs/handler.md"
+        advice = f"List the package of {error.name!r} in handlers/requirements.txt, start with --build: docs/handler.md"
     return f"importing it fails with {describe(error)}. {advice}"

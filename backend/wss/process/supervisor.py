@@ -58,6 +58,7 @@ class Supervisor:
         self._replacing: asyncio.Task[None] | None = None
         self._reload = settings.reload
         self._watching: asyncio.Task[None] | None = None
+        self._replace_again = False
         self._stopping = asyncio.Event()
         self._failed = False
 
@@ -81,11 +82,21 @@ class Supervisor:
         return 1 if self._failed else 0
 
     def replace(self) -> None:
-        """Replace all workers, one after the other; keep the old ones if a new one cannot start."""
-        if self._replacing is None or self._replacing.done():
+        """Replace all workers, one after the other; keep the old ones if a new one cannot start.
+
+        A call during a replacement starts another one after it: the workers that are new may not have the last change.
+        """
+        self._replace_again = self._replacing is not None and not self._replacing.done()
+        if not self._replace_again:
             self._replacing = self._monitoring.create_task(self._replace())
 
     async def _replace(self) -> None:
+        await self._replace_once()
+        while self._replace_again and not self._stopping.is_set():
+            self._replace_again = False
+            await self._replace_once()
+
+    async def _replace_once(self) -> None:
         for sock, old in self._current.items():
             if old is None:
                 continue  # a new worker is being started already
