@@ -92,7 +92,7 @@ class Sessions:
         log_of_connections.info(
             "closed",
             extra={
-                "id": connection.request_id,
+                "id": connection.id,
                 "client": connection.client,
                 "path": connection.path,
                 "seconds": round(time.monotonic() - connection.opened, 3),
@@ -135,7 +135,7 @@ class Sessions:
     async def _close_code_of(self, connection: Connection) -> int:
         """Run the handler, and return how to close after it."""
         try:
-            current_connection.set(connection.request_id)
+            current_connection.set(connection.id)
             await self._handler(connection)
         except ConnectionClosed:
             pass  # the client left while the handler was sending or waiting: no fault of the handler

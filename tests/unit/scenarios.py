@@ -7,7 +7,7 @@ reads until the end, and answers pings, and the close frame unless `answers` is 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import websockets.asyncio.server
@@ -33,7 +33,6 @@ class Scenario:
     handler: ScenarioHandler
     steps: tuple[bytes | Step, ...]
     answers: bool = True
-    options: dict[str, object] = field(default_factory=dict)
 
 
 SCENARIOS: dict[str, Scenario] = {}

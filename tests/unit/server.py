@@ -98,6 +98,20 @@ class Server:
         self.process.stderr.close()
 
 
+def run_command(module: str, run_dir: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run a command beside the server that has this RUN_DIR, with `text` as its standard input."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=BACKEND,
+        env={**os.environ, "RUN_DIR": str(run_dir)},
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+
+
 def failed_start(**environment: str) -> str:
     """Run `python -m wss` with invalid settings; return its only line of output."""
     ended = subprocess.run(

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from eventually import eventually
-from server import BACKEND, TIMEOUT, Server, Start
+from server import BACKEND, TIMEOUT, Server, Start, run_command
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -145,16 +144,7 @@ def test_a_handler_without_rooms_is_named(start: Start) -> None:
 
 
 def command(run_dir: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "wss.push", *arguments],
-        cwd=BACKEND,
-        env={**os.environ, "RUN_DIR": str(run_dir)},
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
+    return run_command("wss.push", run_dir, *arguments, text=text)
 
 
 def test_the_command_sends_text(server: Server, clients: ExitStack, run_dir: Path) -> None:

@@ -4,22 +4,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from server import BACKEND, TIMEOUT, Connect, Start
+from server import BACKEND, Connect, Start, run_command
 
 
 def status(directory: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "wss.observability.status"],
-        cwd=BACKEND,
-        env={**os.environ, "RUN_DIR": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
+    return run_command("wss.observability.status", directory)
 
 
 def test_status_shows_workers_and_connections(start: Start, connect: Connect, tmp_path: Path) -> None:

@@ -69,11 +69,9 @@ class Connection(WSListener):
 
     __slots__ = (
         "__dict__",  # for attributes that a handler sets; it costs nothing until then
-        "_max_message",
         "_observer",
         "_owed_pong",
         "_pings",
-        "_probed_since",
         "_receiver",
         "_request",
         "_sender",
@@ -82,9 +80,9 @@ class Connection(WSListener):
         "client",
         "ending",
         "heard",
+        "id",
         "opened",
         "pings",
-        "request_id",
         "response_headers",
         "traffic",
         "transport",
@@ -107,7 +105,6 @@ class Connection(WSListener):
         loop = asyncio.get_running_loop()
         compression = response_headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, limits.max_message, loop.call_soon) if compression else None
-        self._max_message = limits.max_message
         self._observer = observer
         self._request = request
         self.response_headers = response_headers
@@ -115,7 +112,7 @@ class Connection(WSListener):
         self.client = client
         self.certificate = certificate
         # The proxy's, so that its log line and ours have the same; or our own.
-        self.request_id: str = request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        self.id: str = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         self.transport = transport
         self.accepted = accepted
         """When TCP was accepted, as time.monotonic() counts."""
@@ -127,7 +124,6 @@ class Connection(WSListener):
         self.pings = self.heard = 0  # keepalives: how many were sent, and how many had been when a frame last came
         self.ws_transport: WSTransport
         self._pings = Pings()
-        self._probed_since = 0  # the number of the keepalive
         self._owed_pong: bytes | None = None
         self._receiver = Receiver(
             loop,
@@ -135,6 +131,7 @@ class Connection(WSListener):
             self.traffic,
             observer.handled,
             random.randint(1, SAMPLED_ONE_IN),  # noqa: S311  # a sample, not a secret
+            probe_size=2 * limits.max_message,
         )
         self._sender = Sender(
             scheduler,
@@ -294,20 +291,19 @@ class Connection(WSListener):
     def send_keepalive(self) -> None:
         """Send a ping, and make sure that its pong can be seen even if the handler leaves the queue full."""
         self._sender.send_ping(self._pings.add_keepalive())
-        if not self._receiver.is_probed:
-            self._probed_since = self.pings
-        self._receiver.probe(2 * self._max_message)
+        self._receiver.probe(self.pings)
 
     def has_answered(self, ping: int) -> bool:
         """Whether a frame came since the keepalive of this number; if the queue was full: a pong.
 
         A handler that takes messages from a full queue will find the end of the connection behind them by itself.
         """
-        return self.heard >= ping and not (self._receiver.is_probed and self._probed_since <= ping)
+        probe = self._receiver.probe_ping
+        return self.heard >= ping and (probe is None or probe > ping)
 
     def fail_keepalive(self) -> None:
         """Fail the connection after a ping timeout. Send 1011 first: the client may still be receiving."""
-        if self._receiver.is_probed:
+        if self._receiver.probe_ping is not None:
             log.warning(
                 "%s: no pong within the keepalive timeout, and %d messages that the handler on %s does not receive",
                 self.client,
@@ -376,11 +372,6 @@ class Connection(WSListener):
         return self._pings.latency
 
     @property
-    def id(self) -> str:
-        """The name of this connection in the logs, ours and the proxy's."""
-        return self.request_id
-
-    @property
     def request(self) -> Request:
         """The opening handshake: its path with the query, and its headers, ISO-8859-1 if a value is not ASCII."""
         return Request(self._request.target, Headers(self._request.opaque_headers()))
@@ -419,7 +410,7 @@ class Connection(WSListener):
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines have the id of this connection."""
-        return logging.LoggerAdapter(logging.getLogger("wss.handler"), {"id": self.request_id})
+        return logging.LoggerAdapter(logging.getLogger("wss.handler"), {"id": self.id})
 
     # For websockets.broadcast().
 

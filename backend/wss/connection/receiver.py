@@ -60,7 +60,7 @@ class Receiver:
     """The receiving half of a connection.
 
     `observe` receives the seconds from a message's arrival until its handler asks for the next, for one message in
-    SAMPLED_ONE_IN; `phase` is the number of the first one.
+    SAMPLED_ONE_IN; `phase` is the number of the first one. `probe_size` is in bytes; see `probe`.
     """
 
     __slots__ = (
@@ -73,12 +73,13 @@ class Receiver:
         "_next_timed",
         "_observe",
         "_probe_budget",
+        "_probe_size",
         "_resume_at",
         "_state",
         "_timed_since",
         "_traffic",
         "_transport",
-        "is_probed",
+        "probe_ping",
         "queue",
     )
 
@@ -89,6 +90,8 @@ class Receiver:
         traffic: Traffic,
         observe: Callable[[float], None],
         phase: int,
+        *,
+        probe_size: int,
     ) -> None:
         self._loop = loop
         self._assembler = assembler
@@ -99,9 +102,10 @@ class Receiver:
         self._state = _WHOLE if assembler.expects_whole else _ASSEMBLING
         self._flow = _READING
         self._resume_at = 0
+        self._probe_size = probe_size
         self._probe_budget = 0
-        self.is_probed = False
-        """Whether a probe has not ended: no pong has come, and the handler has not taken a message since it began."""
+        self.probe_ping: int | None = None
+        """The keepalive that began a probe; None after a pong, or after the handler has taken a message."""
         self._in_progress = False  # a message is being received: no other coroutine may take one
         self._ending: Ending | None = None
         self._get_waiter: asyncio.Future[None] | None = None  # of a handler that waits for a message
@@ -164,21 +168,21 @@ class Receiver:
         self._flow = flow
 
     def _take_from_full_queue(self) -> None:
-        self.is_probed = False
+        self.probe_ping = None
         if len(self.queue) <= self._resume_at:
             self._resume()
 
-    def probe(self, size: int) -> None:
-        """If the queue is full, read up to `size` bytes beyond: a pong, a close frame or the end may be behind them."""
+    def probe(self, ping: int) -> None:
+        """If the queue is full, read on within `probe_size`: the pong to this keepalive, or the end, may be behind."""
         if self._flow >= _PAUSED:
-            self.is_probed = True
-            self._probe_budget = HIGH_WATER + size - sum(map(_size, self.queue))
+            self.probe_ping = self.probe_ping or ping
+            self._probe_budget = HIGH_WATER + self._probe_size - sum(map(_size, self.queue))
             if self._probe_budget > 0:
                 self._resume(_PROBING)
 
     def end_probe(self) -> None:
         """Note that a pong has come."""
-        self.is_probed = False
+        self.probe_ping = None
         if self._flow is _PROBING:
             self._pause()
 

@@ -3,7 +3,6 @@
 https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html#websockets.asyncio.server.ServerConnection
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from websockets.protocol import State
@@ -45,12 +44,13 @@ class ProtocolAdapter:
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
-        self.send_text: Callable[[bytes], None] = lambda data: self._send(TEXT, data)
-        self.send_binary: Callable[[bytes], None] = lambda data: self._send(BINARY, data)
 
     @property
     def state(self) -> State:
         return self._connection.state
 
-    def _send(self, kind: int, data: bytes) -> None:
-        self._connection.send_nowait(PreparedMessage(bytes(data), kind))
+    def send_text(self, data: bytes) -> None:
+        self._connection.send_nowait(PreparedMessage(data, TEXT))
+
+    def send_binary(self, data: bytes) -> None:
+        self._connection.send_nowait(PreparedMessage(data, BINARY))

@@ -123,7 +123,7 @@ class Description:
             **self._metrics.traffic().as_dict(),
             "connections": [
                 {
-                    "id": connection.request_id,
+                    "id": connection.id,
                     "client": connection.client,
                     "path": connection.path,
                     "seconds": round(now - connection.opened),
