@@ -64,7 +64,7 @@ def _too_long(size: int, max_message: int) -> PushError:
 
 
 def push(run_dir: Path, message: Push, max_message: int) -> int:
-    """Give the message to a worker of this container, which passes it on; return how many workers received it.
+    """Give the message to the workers of this container, with a hub to one of them; return how many received it.
 
     Raises PushError if it is too long, if none took it, or if the hub is unreachable.
     """
@@ -74,6 +74,7 @@ def push(run_dir: Path, message: Push, max_message: int) -> int:
         raise PushError(HTTPStatus.BAD_REQUEST, "The message is not valid Unicode.") from None
     if size > max_message:
         raise _too_long(size, max_message)
+    received = None
     for path in socket_paths(run_dir):
         try:
             result = send_command(path, PUSH, encoded, timeout=TIMEOUT)
@@ -86,8 +87,12 @@ def push(run_dir: Path, message: Push, max_message: int) -> int:
         if (workers := result["workers"]) is None:
             text = "The hub is unreachable: only the clients of one worker received the message."
             raise PushError(HTTPStatus.SERVICE_UNAVAILABLE, text)
-        return int(workers)
-    raise PushError(HTTPStatus.SERVICE_UNAVAILABLE, "No worker responds. Is the server running?")
+        received = (received or 0) + int(workers)
+        if result["has_hub"]:
+            break
+    if received is None:
+        raise PushError(HTTPStatus.SERVICE_UNAVAILABLE, "No worker responds. Is the server running?")
+    return received
 
 
 class PushEndpoint:

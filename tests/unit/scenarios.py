@@ -65,6 +65,19 @@ async def attempt_class(saw: Saw, awaitable: Awaitable[object]) -> None:
         saw(next(kind for kind in type(error).__mro__ if not kind.__module__.startswith("wss.")))
 
 
+async def begin(awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
+    """Return a task that waits for this already."""
+    begun = asyncio.Event()
+
+    async def run() -> Any:
+        begun.set()
+        return await awaitable
+
+    task = asyncio.create_task(run())
+    await begun.wait()
+    return task
+
+
 async def until_closed(ws: Any) -> None:
     """Wait for the end, after which the handler's view of it cannot change."""
     await ws.wait_closed()
@@ -254,8 +267,7 @@ async def recv_of_a_message_that_never_ends(ws: Any, saw: Saw) -> None:
 
 @client(READ, TOM)
 async def two_recv_at_once(ws: Any, saw: Saw) -> None:
-    first = asyncio.create_task(ws.recv())
-    await asyncio.sleep(0)
+    first = await begin(ws.recv())
     await attempt(saw, ws.recv())
     await ws.send("go on")
     saw(await first)
@@ -263,8 +275,7 @@ async def two_recv_at_once(ws: Any, saw: Saw) -> None:
 
 @client(READ, TOM)
 async def streaming_beside_a_recv(ws: Any, saw: Saw) -> None:
-    first = asyncio.create_task(ws.recv())
-    await asyncio.sleep(0)
+    first = await begin(ws.recv())
     await attempt(saw, anext(aiter(ws.recv_streaming())))
     await ws.send("go on")
     saw(await first)
@@ -338,7 +349,6 @@ async def send_of_fragments(ws: Any, saw: Saw) -> None:
 
     async def generate_later() -> AsyncIterator[str]:
         yield "c"
-        await asyncio.sleep(0)
         yield "d"
 
     for fragments in (["x"], ["x", "y", "z"], generate(), generate_later(), [], {"key": 1}.keys()):
@@ -406,9 +416,9 @@ async def other_sends_wait_for_the_fragments(ws: Any, _: Saw) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(ws.send(generate()))
         await begun.wait()
-        group.create_task(ws.send("after"))
-        await asyncio.sleep(0.01)
+        after = await begin(ws.send("after"))
         go_on.set()
+    await after
 
 
 # Closing.

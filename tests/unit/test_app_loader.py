@@ -35,6 +35,8 @@ def test_an_app_that_is_not_a_handler_is_an_error_with_the_reason(app: str, comp
         ("def handler(:", r"SyntaxError: .*needy\.py, line 1\)\. Fix the module"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(.*needy\.py, line 1\)"),
         ("async def handler(): ...", "cannot be called with the connection alone"),
+        ("class Handler:\n    def __call__(self, connection): ...\n\nhandler = Handler()", "that is not a coroutine"),
+        ("class Handler:\n    async def __call__(self): ...\n\nhandler = Handler()", "cannot be called with"),
     ],
 )
 def test_an_error_in_the_module_is_reported_with_its_line(
@@ -45,3 +47,10 @@ def test_an_error_in_the_module_is_reported_with_its_line(
     monkeypatch.delitem(sys.modules, "needy", raising=False)
     with pytest.raises(SettingError, match=complaint):
         load_application("needy:handler")
+
+
+def test_an_object_that_is_called_as_a_coroutine_is_a_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "class Handler:\n    async def __call__(self, connection): ...\n\n\nhandler = Handler()\n"
+    (tmp_path / "an_object.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert type(load_application("an_object:handler").handler).__name__ == "Handler"

@@ -1,4 +1,4 @@
-"""The identity in a client certificate: the same format, whoever verified it."""
+"""The identity in a client certificate has the same format if nginx, Apache or the backend has verified it."""
 
 import pytest
 from multidict import CIMultiDict

@@ -32,7 +32,7 @@ _SHORT_NAMES = {
 
 
 def from_peercert(certificate: Mapping[str, Any] | None) -> ClientCertificate | None:
-    """Convert the result of getpeercert() of Python's ssl; None if there is no certificate."""
+    """Return the identity in a result of ssl.SSLSocket.getpeercert(); None if there is no certificate."""
     if not certificate:
         return None
     return ClientCertificate(_name(certificate["subject"]), certificate["serialNumber"])

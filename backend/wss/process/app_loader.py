@@ -18,7 +18,6 @@ from typing import cast
 from wss.application import Application
 from wss.config.settings import SettingError
 from wss.connection.connection import Handler
-from wss.routing import Router
 
 # Seconds. A module that starts a server when it is imported would never end.
 IMPORT_TIMEOUT = 30
@@ -61,9 +60,10 @@ def _can_be_called(function: object, *arguments: str) -> bool:
 
 
 def _check_handler(app: str, module_name: str, attribute: str, handler: object) -> None:
-    if isinstance(handler, Router):
-        return
-    if not inspect.iscoroutinefunction(handler):
+    if not (
+        inspect.iscoroutinefunction(handler)
+        or inspect.iscoroutinefunction(inspect.getattr_static(type(handler), "__call__", None))
+    ):
         found = (
             "no attribute of that name" if handler is None else f"a {type(handler).__name__} that is not a coroutine"
         )

@@ -35,7 +35,9 @@ class RoomsPlugin:
 
     async def _push(self, encoded: str) -> dict[str, Any]:
         push = Push.decode(encoded)
-        return {"workers": await self._rooms.push(push.kind, push.name, push.message)}
+        workers = await self._rooms.push(push.kind, push.name, push.message)
+        # Without a hub, during a replacement, both the old and the new worker have clients.
+        return {"workers": workers, "has_hub": self._hub_task is not None}
 
     def check(self, settings: Settings) -> None:
         if not settings.hub and settings.workers > 1:
