@@ -93,6 +93,5 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
     assert logged["bytes_out"] > 0
 
     # The backend logs the same connection with the same id.
-    (of_backend,) = [line for line in stack.logs("backend").splitlines() if f'"{logged["id"]}"' in line]
-    closed = json.loads(of_backend)
+    closed = json.loads(stack.wait_for_log("backend", f'"{logged["id"]}"'))
     assert (closed["event"], closed["client"], closed["messages_in"]) == ("closed", logged["client"], 1)

@@ -14,5 +14,5 @@ def test_an_expired_certificate_stops_the_start(
     write_pair(ca.issue_cert("localhost", not_after=datetime.now(UTC) - timedelta(days=1)), tmp_path)
     stack = new_stack(profile, CERTS_DIR=str(tmp_path))
     assert stack.start("--wait").code != 0
-    assert "expired on" in stack.logs("certs")
+    stack.wait_for_log("certs", "expired on")
     assert all(container.status != "running" for container in stack.containers())

@@ -126,8 +126,8 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
     stack.up()
     eventually(lambda: "nowhere.example: " in _health(stack), "certs is unhealthy")
     # Pebble refuses one nonce in twenty, so that this need not be the first thing that goes wrong.
-    assert "issues no certificate: nowhere.example: " in stack.logs("certs")
-    assert "untrusted temporary certificate" in stack.logs("certs")
+    stack.wait_for_log("certs", "issues no certificate: nowhere.example: ")
+    stack.wait_for_log("certs", "untrusted temporary certificate")
     assert stack.container("certs").status == "running"
 
 
@@ -136,10 +136,10 @@ def test_an_order_that_was_left_alone_is_no_hindrance(stack: Stack, ca_file: Pat
     # Whether it expires, or the server forgets it: the next run begins a new one.
     outcome = stack.start("--detach")
     assert outcome.code == 0, outcome.output
-    eventually(lambda: "Added order" in stack.logs("pebble"), "there is an order")
+    stack.wait_for_log("pebble", "Added order")
     stack.container("certs").kill()
     stack.up()
     context = _trust(stack, ca_file)
     ws, _ = eventually(lambda: _connect(stack, context), "there is a certificate")
     with closing(ws):
-        assert stack.logs("pebble").count("Added order") > 1
+        eventually(lambda: stack.logs("pebble").count("Added order") > 1, "pebble logs a second order")

@@ -139,4 +139,4 @@ def test_a_client_ca_that_is_not_a_ca_is_named(
     ca.issue_cert("zoe@example.org").cert_chain_pems[0].write_to_path(tmp_path / "client-ca.pem")
     stack = new_stack(profile, CERTS_DIR=str(tmp_path), CLIENT_CA="client-ca.pem")
     assert stack.start("--wait").code != 0
-    assert "is not a CA certificate. Put the CA that issued your clients' certificates there" in stack.logs("certs")
+    stack.wait_for_log("certs", "is not a CA certificate. Put the CA that issued your clients' certificates there")

@@ -66,6 +66,12 @@ def test_a_response_other_than_101_opens_no_tunnel(profile: str, new_stack: NewS
             assert exchange(connection, first).status == 200
             with suppress(OSError, http.client.HTTPException):  # the proxy may close, or answer 404 itself
                 assert exchange(connection, ["GET /smuggled HTTP/1.1", host]).status == 404
-        received = hostile.logs().decode()
-    assert "head" in received
+        with target.open_tls() as connection:
+            exchange(connection, [f"GET {target.path}?last HTTP/1.1", host, *UPGRADE_LINES])
+
+        def logged() -> str | None:
+            log = hostile.logs().decode()
+            return log if "last" in log else None
+
+        received = eventually(logged, "the hostile backend logs the last request")
     assert "smuggled" not in received

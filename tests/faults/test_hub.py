@@ -149,7 +149,7 @@ def test_rooms_of_several_processes_need_a_hub(profile: str, new_stack: NewStack
     stack = new_stack(profile, APP="apps.rooms:handler", WORKERS="2")
     outcome = stack.start("--wait")
     assert outcome.code != 0
-    assert "error: WORKERS=2: the handler uses wss.rooms" in stack.logs("check")
+    stack.wait_for_log("check", "error: WORKERS=2: the handler uses wss.rooms")
 
 
 @pytest.mark.profiles("nginx")
@@ -158,7 +158,7 @@ def test_rooms_of_several_replicas_need_a_hub(profile: str, new_stack: NewStack,
     stack.up()
     outcome = stack.start("--wait", "--no-recreate", "--scale=backend=2")
     assert outcome.code != 0
-    assert "error: 2 replicas: the handler uses wss.rooms" in stack.logs("backend")
+    stack.wait_for_log("backend", "error: 2 replicas: the handler uses wss.rooms")
     # The first replica still serves.
     assert http_request(target_of(stack, ca_file), "/wss").status == 426
 
@@ -168,7 +168,7 @@ def test_the_hub_requires_its_password(profile: str, new_stack: NewStack) -> Non
     stack = new_stack(profile, APP="apps.rooms:handler", HUB="valkey://:wrong@hub")
     outcome = stack.start("--wait")
     assert outcome.code != 0
-    assert "error: HUB='valkey://…@hub': the hub rejects the connection" in stack.logs("backend")
+    stack.wait_for_log("backend", "error: HUB='valkey://…@hub': the hub rejects the connection")
     hub = stack.container("hub")
     assert stack.read_in("hub", "valkey-cli", "ping").startswith("NOAUTH")
     assert stack.read_in("hub", "id", "-u") == "10001\n"

@@ -46,7 +46,7 @@ def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert "none has room" in refused.text
     assert http_request(target, path="/").status == 200
-    assert message in stack.logs(profile)
+    stack.wait_for_log(profile, message)
     opened.pop().close()
     eventually(lambda: http_request(target, headers=UPGRADE).status == 101, "a client gets 101 after one has closed")
     for ws in opened:

@@ -187,7 +187,7 @@ def test_a_bad_renewal_is_never_served(
 
     ca.issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "server.key")
     eventually(lambda: health() == "unhealthy", "the certificate service is unhealthy")
-    (line,) = [line for line in stack.logs("certs").splitlines() if "is not the key of" in line]
+    line = stack.wait_for_log("certs", "is not the key of")
     assert "Put certificate and key of the same issuance there" in line
     assert "The previous pair stays in use" in line
     assert _serial(target) == served

@@ -74,7 +74,7 @@ def test_a_proxy_finds_the_only_replica_that_is_not_full(
     # Not the first replica, which would be the next one in order.
     closing, server = opened[1]
     closing.close()
-    eventually(lambda: '"event": "closed"' in stack.logs("backend"), "the backend logs the close")
+    stack.wait_for_log("backend", '"event": "closed"')
     assert _open(connect, target)[1] == server
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import websocket
 from client import target_of
-from eventually import eventually
 from fixtures import Connect, NewStack
 from stack import Stack
 from websocket import ABNF
@@ -24,8 +23,8 @@ def test_a_client_that_never_reads_is_closed_and_memory_is_bounded(
     before = _memory(stack)
     with suppress(OSError):
         _flood(slow_reader)
-    eventually(lambda: "stopped reading" in stack.logs(stack.server), "the server logs the cause")
-    eventually(lambda: '"event": "closed"' in stack.logs(stack.server), "the connection is closed")
+    stack.wait_for_log(stack.server, "stopped reading")
+    stack.wait_for_log(stack.server, '"event": "closed"')
     assert _memory(stack) - before < MAX_GROWTH
     other.send("tom")
     assert other.recv() == "tom"

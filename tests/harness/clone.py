@@ -35,7 +35,7 @@ def assert_serves_with_a_certificate_of_its_own(stack: Stack, connect: Connect) 
     assert {file.stat().st_uid for file in created_files} == {live.stat().st_uid}
     assert (live / "server.key").stat().st_mode & 0o777 == 0o600
     assert reply_to_tom(connect, stack, ca) == "ok"
-    (line,) = [line for line in stack.logs("certs").splitlines() if "To trust it" in line]
+    line = stack.wait_for_log("certs", "To trust it")
     assert "certs/live/ca.pem" in line
 
     created = {file.name: file.read_bytes() for file in live.iterdir()}

@@ -200,6 +200,17 @@ class Stack:
             for container in self.containers(service)
         )
 
+    def wait_for_log(self, service: str, text: str) -> str:
+        """Wait until the log of a service has a line with `text`; return that line.
+
+        The engine copies a container's output after the container has written it: a log that is read once may lack it.
+        """
+
+        def line() -> str | None:
+            return next((line for line in self.logs(service).splitlines() if text in line), None)
+
+        return eventually(line, f"{service} logs {text!r}")
+
 
 # BASE_IMAGE is not removed: it names the base image that is available on this machine.
 _SETTINGS = set(re.findall(r"\$\{([A-Z_]+):-", (REPOSITORY / "compose.yaml").read_text())) - {"BASE_IMAGE"}
