@@ -34,6 +34,8 @@ class Settings:
     rounds_of_pairs: int
     """For comparisons of two subjects that differ by a few percent."""
     seconds: float
+    seconds_with_pings: float
+    """For many connections: the server pings each client every 20 s."""
     echoes: tuple[tuple[int, int, int], ...]
     """Bytes of a message, messages in flight, connections."""
     steps: tuple[int, ...]
@@ -46,6 +48,7 @@ FULL = Settings(
     5,
     10,
     0.2,
+    1,
     (
         *((size, window, min(FEW, MAX_IN_FLIGHT_BYTES // size // window)) for size in SIZES for window in (1, 16)),
         *((SMALL, window, MANY) for window in (1, 16)),
@@ -53,7 +56,7 @@ FULL = Settings(
     (1000, 5000, 10000),
     (0.1, 0.2, 0.4, 0.6, 0.8),
 )
-QUICK = Settings(1, 1, 0.1, PAIR, (100, 200), (0.2, 0.4))
+QUICK = Settings(1, 1, 0.1, 0.1, PAIR, (100, 200), (0.2, 0.4))
 
 
 class Bench:
@@ -156,8 +159,13 @@ class Bench:
                 kilobytes = (load.running.memory() - empty) / 1024 / connections
                 row = {**_row(load, ("cores",)), "connections": connections, "kilobytes": kilobytes}
                 for _ in range(self._settings.rounds if "rates" in load.running.subject.workloads else 0):
-                    # One second, because the server pings each client every 20 s.
-                    result = load.measure("paced", connections=connections, payload=SMALL, rate=STEADY, seconds=1)
+                    result = load.measure(
+                        "paced",
+                        connections=connections,
+                        payload=SMALL,
+                        rate=STEADY,
+                        seconds=self._settings.seconds_with_pings,
+                    )
                     row["cores"].append(result["cpu"] / result["seconds"])
                 rows.append(row)
                 self._advance("connections", len(loads) * len(self._settings.steps))

@@ -64,8 +64,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=needs_engine)
         items[:] = [item for item in items if item not in needs_engine]
     items.sort(key=lambda item: item.get_closest_marker("stops_the_stack") is not None)
-    # Groups start in this order: what takes long must not be alone at the end, with an idle core beside it.
-    items.sort(key=lambda item: (item.get_closest_marker("long") is None, "tests/e2e/" not in item.nodeid))
+    # Groups start in this order: the everyday run first; in each part first what takes long, because it must not be
+    # alone at the end, with an idle core beside it.
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(("tests/unit/", "tests/e2e/")),
+            item.get_closest_marker("long") is None,
+            "tests/e2e/" not in item.nodeid,
+        )
+    )
 
 
 class _ByStack(LoadScopeScheduling):  # type: ignore[misc]
