@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import socket
+import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +21,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from wss import Connection, Router
 from wss.application import Application
+from wss.config.settings import SettingError, read_settings
+from wss.process import worker
 from wss.testing import TestServer, serve
 
 
@@ -220,6 +223,25 @@ def test_what_is_wrong_stops_the_start_with_one_line(tmp_path: Path, source: str
     (tmp_path / "needy.py").write_text("from contextlib import asynccontextmanager\n" + source + handler)
     printed = failed_start(APP="needy:handler", PYTHONPATH=f"{BACKEND}:{tmp_path}")
     assert line in printed
+
+
+@pytest.mark.parametrize("hang", [lambda: asyncio.sleep(600), lambda: time.sleep(600)])
+def test_a_lifespan_that_hangs_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, hang: Callable[[], Awaitable[None] | None]
+) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        if waits := hang():
+            await waits
+        yield
+
+    async def start() -> None:
+        async with worker.running_lifespan(Application(echo, lifespan=lifespan), read_settings({})):
+            pass
+
+    monkeypatch.setattr(worker, "LIFESPAN_TIMEOUT", 1)
+    with pytest.raises(SettingError, match=r"lifespan takes over 1 s before its yield\. Limit the time"):
+        asyncio.run(start())
 
 
 ROUTER = Router()

@@ -4,13 +4,10 @@ import importlib
 import importlib.util
 import inspect
 import os
-import signal
 import sys
 import sysconfig
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -18,13 +15,10 @@ from typing import cast
 from wss.application import Application
 from wss.config.settings import SettingError
 from wss.connection.connection import Handler
+from wss.process.time_limit import time_limit
 
 # Seconds. A module that starts a server when it is imported would never end.
 IMPORT_TIMEOUT = 30
-
-
-class ImportTimeoutError(Exception):
-    """A module takes too long to be imported."""
 
 
 # What a user did not write: frozen modules, the standard library, installed packages, this server.
@@ -77,7 +71,11 @@ def _check_handler(app: str, module_name: str, attribute: str, handler: object) 
 
 def _import(name: str) -> ModuleType:
     try:
-        with _time_limit():
+        with time_limit(
+            IMPORT_TIMEOUT,
+            f"it takes over {IMPORT_TIMEOUT} s. If it starts a server or a loop,"
+            " move that below `if __name__ == '__main__':`",
+        ):
             _let_siblings_import(name)
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -92,28 +90,6 @@ def _import(name: str) -> ModuleType:
         raise ValueError(f"{error.filename} is not readable here. Let everybody read it (chmod a+r)") from None
     except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise ValueError(_where(error)) from None
-
-
-@contextmanager
-def _time_limit() -> Iterator[None]:
-    """Raise ImportTimeoutError in a module that is still being imported after IMPORT_TIMEOUT."""
-
-    def expire(_number: int, _frame: object) -> None:
-        raise ImportTimeoutError(
-            f"it takes over {IMPORT_TIMEOUT} s. If it starts a server or a loop,"
-            " move that below `if __name__ == '__main__':`"
-        )
-
-    if threading.current_thread() is not threading.main_thread():  # only there can a signal be handled
-        yield
-        return
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.alarm(IMPORT_TIMEOUT)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def _let_siblings_import(name: str) -> None:

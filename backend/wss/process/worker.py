@@ -27,6 +27,7 @@ from wss.observability.control_socket import DESCRIBE, Command, serve_control_so
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics, store_in
 from wss.process.app_loader import describe, load_application
+from wss.process.time_limit import StartTimeoutError, time_limit
 from wss.process.worker_environment import WorkerEnvironment
 from wss.server import PROXY_DRAINING, SERVICE_RESTART, WebSocketServer
 
@@ -35,6 +36,8 @@ log = logging.getLogger("wss.worker")
 GOING_AWAY = (1001, "server is going away")
 # Seconds from the signal until running handlers are cancelled.
 DRAIN_TIMEOUT = 10.0
+# Seconds until a lifespan must have reached its yield: shorter than the 60 s after which Compose gives up on a start.
+LIFESPAN_TIMEOUT = 50
 # Bytes of a command on the control socket, besides a message in it.
 MAX_COMMAND = 64 * 1024
 
@@ -52,7 +55,7 @@ async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Futur
     background = [asyncio.create_task(metrics.run())]
     for plugin in registered:  # by the imports of the handler
         await plugin.start(settings, metrics)
-    async with _lifespan(app, settings):
+    async with running_lifespan(app, settings):
         server = WebSocketServer(app, settings, metrics, registered)
         commands: dict[str, Command] = {
             DESCRIBE: Description(server, metrics).as_dict,
@@ -92,11 +95,19 @@ async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Futur
 
 
 @asynccontextmanager
-async def _lifespan(app: Application, settings: Settings) -> AsyncIterator[None]:
+async def running_lifespan(app: Application, settings: Settings) -> AsyncIterator[None]:
+    """Enter the lifespan of an application, and leave it at the end. Raises SettingError if it fails or hangs."""
     async with AsyncExitStack() as running:
         try:
-            await running.enter_async_context(app.running())
+            with time_limit(LIFESPAN_TIMEOUT + 1, "it blocks the event loop"):
+                async with asyncio.timeout(LIFESPAN_TIMEOUT) as limit:
+                    await running.enter_async_context(app.running())
         except Exception as error:
+            if limit.expired() or isinstance(error, StartTimeoutError):
+                raise SettingError(
+                    f"APP={settings.app!r}: lifespan takes over {LIFESPAN_TIMEOUT} s before its yield."
+                    " Limit the time of what it waits for, or do it in a task"
+                ) from None
             raise SettingError(f"APP={settings.app!r}: lifespan fails with {describe(error)}") from None
         yield
 
