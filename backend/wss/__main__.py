@@ -5,7 +5,9 @@ import os
 import sys
 from dataclasses import replace
 
-from wss.config.settings import SettingError, Settings, read_settings
+from wss.config.environment import SettingError
+from wss.config.proxy import check_with_backend
+from wss.config.settings import Settings, read_settings
 from wss.connection.plugins import registered
 from wss.observability.logs import start_logging
 from wss.process import internal_http
@@ -51,5 +53,9 @@ if __name__ == "__main__":
                 sys.exit(f"error: {error}")
         case ["check"]:
             check()
+            try:
+                check_with_backend(os.environ)
+            except SettingError as error:
+                sys.exit(f"error: {error}")
         case _:
             sys.exit("usage: python -m wss [check]")

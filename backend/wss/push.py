@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from wss.config.settings import SettingError, Settings, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import Settings, read_settings
 from wss.observability.control_socket import send_command, socket_paths
 
 PUSH = "push"  # the command of the control socket

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import revocation_list, write_pair
 from stack import Stack
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 
 # Each input line is one combination: TLS_POLICY, HSTS, PROXY_PROTOCOL, HTTPS_PORT, the directory of the pair, WS_PATHS.
 CHECK = {

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 from wss.handshake.forwarded import normalize_address
 from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.request import HttpRequest

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import websocket
 from server import TIMEOUT, Connect, Server, Start, failed_start
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 
 PROBE = Path(__file__).parents[1] / "harness" / "probe"
 ROOMS = {"APP": "rooms_rpc:handler", "PYTHONPATH": str(PROBE)}

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

@@ -1,21 +1,30 @@
-"""wss/config/settings.py is the source of all settings: compose.yaml, swarm.yaml and the README agree with it."""
+"""wss/config is the source of all settings: the files of Compose, swarm.yaml and the README agree with it."""
 
 import re
-from dataclasses import fields
+from typing import Any
 
 import pytest
 from server import REPOSITORY
-from wss.config.settings import Setting, Settings
+from wss.config.environment import Setting, settings_of
+from wss.config.proxy import ProxySettings, UpstreamSettings
+from wss.config.settings import Settings
 
-SETTINGS: dict[str, Setting] = {each.metadata["setting"].name: each.metadata["setting"] for each in fields(Settings)}
+
+def by_name(component: type[Any]) -> dict[str, Setting]:
+    return {each.name: each for each in settings_of(component).values()}
+
+
+# What the backend and the proxies have in common has the backend's default.
+SETTINGS = {**by_name(UpstreamSettings), **by_name(Settings)}
 # Set by the image or by an overlay, not by an operator.
 INTERNAL = {
     *("PORT", "METRICS_PORT", "RUN_DIR", "TLS_DIR", "PAGE", "CHALLENGES"),
     *("EXPIRY_FILE", "HUB_PASSWORD_FILE", "REPLICAS", "TRUSTED_PROXIES"),
 }
-COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml")
+COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml", "upstream.yaml")
 # Settings of Compose itself and of the other services.
 NOT_OF_THE_BACKEND = {
+    "UPSTREAM_NETWORK",
     *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "HTTPS_PORT", "HTTP_PORT", "PROXY_PROTOCOL_PORT"),
     *("CERTS", "CERTS_DIR", "CERTS_WARN_DAYS", "CLIENT_CA", "CLIENT_CRL"),
     *("ACME_EMAIL", "ACME_DIRECTORY", "ACME_PROFILE", "ACME_CA", "ACME_RETRY"),
@@ -45,7 +54,14 @@ def test_compose_passes_exactly_the_settings() -> None:
 
 def test_swarm_passes_the_same_settings_as_compose() -> None:
     ports = {"DIRECT_PORT"}  # Swarm has no profile direct
-    assert set(SETTINGS) - INTERNAL - ports <= interpolated("deploy/swarm.yaml")
+    settings = {*by_name(Settings), *by_name(ProxySettings)}
+    assert settings - INTERNAL - ports <= interpolated("deploy/swarm.yaml")
+
+
+def test_each_proxy_gets_the_settings_that_it_enforces() -> None:
+    base, upstream = interpolated("compose.yaml"), interpolated("upstream.yaml")
+    assert set(by_name(UpstreamSettings)) <= base
+    assert set(by_name(UpstreamSettings)) - set(by_name(Settings)) - set(by_name(ProxySettings)) <= upstream
 
 
 def test_the_readme_has_exactly_the_settings() -> None:

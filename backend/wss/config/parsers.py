@@ -77,10 +77,18 @@ def _origin(value: str) -> str:
     )
 
 
+def ws_paths(value: str) -> tuple[str, ...]:
+    """Parse the paths of the backend's WebSocket."""
+    parsed = paths(value)
+    if own := {"/healthz", "/readyz"}.intersection(parsed):
+        raise ValueError(f"the server itself answers {min(own)}. Give another path")
+    return parsed
+
+
 def paths(value: str) -> tuple[str, ...]:
     paths = tuple(_items(value))
     # The shell script of the proxies splits the list, too, and knows ASCII only.
-    is_list = value.isascii() and value.isprintable() and paths
+    is_list = value.isascii() and value.isprintable() and (paths or not value)
     if not is_list or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
         raise ValueError(
             "not a list of paths. Give them as they stand in the URL, with a * at the end for all that start so,"
@@ -90,9 +98,45 @@ def paths(value: str) -> tuple[str, ...]:
         raise ValueError(f"{len(value)} characters, and 1000 are the max. Give prefixes, such as /chat/*")
     if dotted := [path for path in paths if re.search(r"/\.{1,2}(/|$)", path)]:
         raise ValueError(f"clients remove the segments . and .. from {dotted[0]!r}. Give the path without them")
-    if own := {"/healthz", "/readyz"}.intersection(paths):
-        raise ValueError(f"the server itself answers {min(own)}. Give another path")
     return paths
+
+
+def upstream(value: str) -> str:
+    """Parse host:port of the server behind the proxies."""
+    if re.match(r"(https|wss):", value, re.IGNORECASE):
+        raise ValueError(
+            "TLS to the upstream is out of scope, because the proxies terminate it."
+            " Give host:port of a port that speaks plain HTTP, for example app:9000"
+        )
+    host, _, number = value.lower().rpartition(":")
+    try:
+        is_address = _host(host) and not host.startswith("[") and 1 <= port(number)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(
+            "not host:port. Give the name of a service or host, or an IPv4 address, and a port, without scheme and path,"
+            " for example app:9000, or host.docker.internal:9000 for a port of this machine"
+        )
+    if host == "localhost" or host.startswith("127."):
+        raise ValueError(
+            f"{host} is the container of the proxy. Give the name of the service,"
+            f" or host.docker.internal:{number} for a port of this machine"
+        )
+    return value
+
+
+def idle_timeout(value: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", value, re.ASCII) or not 10 <= int(value) <= 86400:
+        raise ValueError("not a time. Give 10 to 86400 seconds, as a whole number")
+    return int(value)
+
+
+def proxy_connections(value: str) -> int:
+    # net.ipv4.ip_local_port_range in compose.yaml: 64,512 connections to one address of the upstream.
+    if not re.fullmatch(r"[1-9]\d{0,4}", value, re.ASCII) or int(value) > 60000:
+        raise ValueError("not a number of connections. Give 1 to 60000; a proxy has no ports for more of them")
+    return int(value)
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -1,153 +1,120 @@
 """The settings of the backend: read from the environment once, at start, into one frozen object."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import NamedTuple
 
 from wss.config import parsers
+from wss.config.environment import SettingError, read, setting
 
-# Seconds: the timeouts of nginx.conf and httpd.conf are 30.
-MAX_PING_INTERVAL = 20.0
+# Seconds: send_timeout of nginx.conf.
 MAX_SLOW_READER_TIMEOUT = 30.0
-
-
-class SettingError(ValueError):
-    """A setting is wrong; the message names it, its value and the remedy."""
-
-
-class Setting(NamedTuple):
-    """The source of a value."""
-
-    name: str
-    """The environment variable."""
-    default: str
-    """The default, as text like in the environment."""
-    parse: Callable[[str], object]
-    """Converts the text to the value; raises ValueError, which names the error and what to give instead."""
-
-
-def _from(name: str, default: str, parse: Callable[[str], object]) -> dict[str, Setting]:
-    """Return the metadata of a dataclass field."""
-    return {"setting": Setting(name, default, parse)}
+# Seconds by which a ping precedes the IDLE_TIMEOUT of the proxies.
+PING_MARGIN = 10.0
 
 
 @dataclass(frozen=True)
 class Settings:
     """All settings. The table of settings in the README explains each."""
 
-    app: str = field(metadata=_from("APP", "apps.ok:handler", parsers.handler))
+    app: str = field(metadata=setting("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
-    domain: frozenset[str] = field(metadata=_from("DOMAIN", "localhost", parsers.host_names))
+    domain: frozenset[str] = field(metadata=setting("DOMAIN", "localhost", parsers.host_names))
     """The host names that clients may use, in lower case; IPv6 addresses without brackets."""
-    ws_paths: tuple[str, ...] = field(metadata=_from("WS_PATHS", "/wss,/", parsers.paths))
+    ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss,/", parsers.ws_paths))
     """The paths of the WebSocket. Error responses name the first one."""
-    origins: frozenset[str] = field(metadata=_from("ORIGINS", "", parsers.origins))
+    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.origins))
     """The origins whose pages may connect; ``https://*.example.com``: all subdomains; empty: all origins."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
-        metadata=_from("TRUSTED_PROXIES", "", parsers.networks)
+        metadata=setting("TRUSTED_PROXIES", "", parsers.networks)
     )
     """The networks whose X-Real-IP is trusted."""
-    subprotocols: tuple[str, ...] = field(metadata=_from("SUBPROTOCOLS", "", parsers.subprotocols))
+    subprotocols: tuple[str, ...] = field(metadata=setting("SUBPROTOCOLS", "", parsers.subprotocols))
     """The subprotocols that the handler supports, in order of preference."""
-    compression: bool = field(metadata=_from("COMPRESSION", "off", parsers.switch))
+    compression: bool = field(metadata=setting("COMPRESSION", "off", parsers.switch))
     """Whether permessage-deflate is negotiated."""
-    max_message: int = field(metadata=_from("MAX_MESSAGE", "1M", parsers.size))
+    max_message: int = field(metadata=setting("MAX_MESSAGE", "1M", parsers.size))
     """Max bytes of one message."""
-    max_fragments: int = field(metadata=_from("MAX_FRAGMENTS", "4096", parsers.count))
+    max_fragments: int = field(metadata=setting("MAX_FRAGMENTS", "4096", parsers.count))
     """Max frames of one message, including empty ones."""
-    max_header: int = field(metadata=_from("MAX_HEADER", "16K", parsers.header_size))
+    max_header: int = field(metadata=setting("MAX_HEADER", "16K", parsers.header_size))
     """Max bytes of the request line and headers together."""
-    max_connections: int = field(metadata=_from("MAX_CONNECTIONS", "16000", parsers.count))
+    max_connections: int = field(metadata=setting("MAX_CONNECTIONS", "16000", parsers.count))
     """Max open WebSockets per worker."""
     max_connections_per_address: int | None = field(
-        metadata=_from("MAX_CONNECTIONS_PER_ADDRESS", "off", parsers.count_or_off)
+        metadata=setting("MAX_CONNECTIONS_PER_ADDRESS", "off", parsers.count_or_off)
     )
     """Max open WebSockets per client address (per /64 in IPv6) and worker; None: no limit."""
     max_handshakes_per_address: int | None = field(
-        metadata=_from("MAX_HANDSHAKES_PER_ADDRESS", "off", parsers.count_or_off)
+        metadata=setting("MAX_HANDSHAKES_PER_ADDRESS", "off", parsers.count_or_off)
     )
     """Max handshakes per minute, client address (/64 in IPv6) and worker; None: no limit."""
-    handshake_timeout: float = field(metadata=_from("HANDSHAKE_TIMEOUT", "10", parsers.seconds))
+    handshake_timeout: float = field(metadata=setting("HANDSHAKE_TIMEOUT", "10", parsers.seconds))
     """Seconds for the TLS handshake, and the same again for the HTTP request."""
-    ping_interval: float = field(metadata=_from("PING_INTERVAL", "20", parsers.seconds))
+    ping_interval: float = field(metadata=setting("PING_INTERVAL", "20", parsers.seconds))
     """Seconds between keepalive pings."""
-    ping_timeout: float = field(metadata=_from("PING_TIMEOUT", "20", parsers.seconds))
+    idle_timeout: int = field(metadata=setting("IDLE_TIMEOUT", "30", parsers.idle_timeout))
+    """Seconds after which the proxies close a WebSocket that is silent in both directions."""
+    ping_timeout: float = field(metadata=setting("PING_TIMEOUT", "20", parsers.seconds))
     """Seconds that a client has to answer a keepalive ping."""
-    stop_spread: float = field(metadata=_from("STOP_SPREAD", "1", parsers.spread))
+    stop_spread: float = field(metadata=setting("STOP_SPREAD", "1", parsers.spread))
     """Seconds over which a stop spreads its close frames."""
-    write_limit: int = field(metadata=_from("WRITE_LIMIT", "64K", parsers.size))
+    write_limit: int = field(metadata=setting("WRITE_LIMIT", "64K", parsers.size))
     """High-water mark of the write buffer, in bytes: above it, the handler's `send` waits for the client to read."""
-    slow_reader_timeout: float = field(metadata=_from("SLOW_READER_TIMEOUT", "30", parsers.seconds))
+    slow_reader_timeout: float = field(metadata=setting("SLOW_READER_TIMEOUT", "30", parsers.seconds))
     """Seconds without reading until a client is aborted."""
-    log_format: str = field(metadata=_from("LOG_FORMAT", "auto", parsers.log_format))
+    log_format: str = field(metadata=setting("LOG_FORMAT", "auto", parsers.log_format))
     """``json``, ``text``, or ``auto``: text at a terminal."""
-    log_level: int = field(metadata=_from("LOG_LEVEL", "info", parsers.log_level))
+    log_level: int = field(metadata=setting("LOG_LEVEL", "info", parsers.log_level))
     """The level from which on is logged, as a number of the standard library's logging."""
-    reload: bool = field(metadata=_from("RELOAD", "off", parsers.switch))
+    reload: bool = field(metadata=setting("RELOAD", "off", parsers.switch))
     """Whether the workers are replaced when a Python file of the handler changes: for development."""
-    workers: int = field(metadata=_from("WORKERS", "1", parsers.processes))
+    workers: int = field(metadata=setting("WORKERS", "1", parsers.processes))
     """How many worker processes share the port."""
-    port: int = field(metadata=_from("PORT", "8282", parsers.port))
+    port: int = field(metadata=setting("PORT", "8282", parsers.port))
     """The TCP port to listen on; 0: any free port."""
-    metrics_port: int = field(metadata=_from("METRICS_PORT", "8283", parsers.port))
+    metrics_port: int = field(metadata=setting("METRICS_PORT", "8283", parsers.port))
     """The TCP port of the metrics; 0: any free port."""
-    push_token: str | None = field(metadata=_from("PUSH_TOKEN", "", parsers.token))
+    push_token: str | None = field(metadata=setting("PUSH_TOKEN", "", parsers.token))
     """The token that POST /push requires; None: none."""
-    run_dir: Path | None = field(metadata=_from("RUN_DIR", "", parsers.path))
+    run_dir: Path | None = field(metadata=setting("RUN_DIR", "", parsers.path))
     """The directory for the control sockets and metrics files of the workers; None: a temporary directory."""
-    tls_modern: bool = field(metadata=_from("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
+    tls_modern: bool = field(metadata=setting("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     """Whether TLS 1.2 is refused."""
-    hsts: bool = field(metadata=_from("HSTS", "0", parsers.flag))
+    hsts: bool = field(metadata=setting("HSTS", "0", parsers.flag))
     """Whether responses have Strict-Transport-Security, for two years."""
-    tls_dir: Path | None = field(metadata=_from("TLS_DIR", "", parsers.path))
+    tls_dir: Path | None = field(metadata=setting("TLS_DIR", "", parsers.path))
     """The directory with the certificate and its key (see wss.net.tls); None: plain ws, behind a proxy."""
-    challenges: Path | None = field(metadata=_from("CHALLENGES", "", parsers.path))
+    challenges: Path | None = field(metadata=setting("CHALLENGES", "", parsers.path))
     """The directory with the ACME challenges, served on port 80; None: port 80 is closed."""
-    page: Path | None = field(metadata=_from("PAGE", "", parsers.path))
+    page: Path | None = field(metadata=setting("PAGE", "", parsers.path))
     """The HTML file to serve on ``/`` if a request is not a WebSocket handshake; None: no page."""
-    public_port: int = field(metadata=_from("DIRECT_PORT", "8282", parsers.published_port))
+    public_port: int = field(metadata=setting("DIRECT_PORT", "8282", parsers.published_port))
     """The published TLS port in `direct`, for redirects."""
-    expiry_file: Path | None = field(metadata=_from("EXPIRY_FILE", "", parsers.path))
+    expiry_file: Path | None = field(metadata=setting("EXPIRY_FILE", "", parsers.path))
     """The file in which the certificate service writes when the proxy's certificate expires."""
-    hub: str | None = field(metadata=_from("HUB", "", parsers.hub))
+    hub: str | None = field(metadata=setting("HUB", "", parsers.hub))
     """The URL of the Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
-    hub_password_file: Path | None = field(metadata=_from("HUB_PASSWORD_FILE", "", parsers.path))
+    hub_password_file: Path | None = field(metadata=setting("HUB_PASSWORD_FILE", "", parsers.path))
     """The file with the password of the hub; a password in the URL takes precedence."""
-    replicas: str | None = field(metadata=_from("REPLICAS", "", parsers.name))
+    replicas: str | None = field(metadata=setting("REPLICAS", "", parsers.name))
     """The host name that resolves to all replicas of this service; None: there is only one."""
 
 
-def without_password(value: str) -> str:
-    """Return the value, without the password if it is a URL that has one."""
-    return re.sub("//[^/@]*:.*@", "//…@", value)
-
-
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read and validate all settings.
-
-    Raises SettingError for the first one that is wrong. An empty value counts as absent, because Compose passes unset
-    variables as empty ones.
-    """
-    values = {}
-    for each in fields(Settings):
-        setting: Setting = each.metadata["setting"]
-        text = environment.get(setting.name, "").strip() or setting.default
-        try:
-            values[each.name] = setting.parse(text)
-        except ValueError as error:
-            raise SettingError(f"{setting.name}={without_password(text)!r}: {error}") from None
-    settings = Settings(**values)  # type: ignore[arg-type]  # each parser returns the type of its field
-    if settings.ping_interval > MAX_PING_INTERVAL:
+    """Read and validate all settings; raises SettingError for the first one that is wrong."""
+    settings = read(Settings, environment)
+    max_ping_interval = settings.idle_timeout - PING_MARGIN
+    if settings.ping_interval > max_ping_interval:
         raise SettingError(
-            f"PING_INTERVAL={settings.ping_interval:g}: the proxies close connections that are idle for longer."
-            f" Give at most {MAX_PING_INTERVAL:g} seconds"
+            f"PING_INTERVAL={settings.ping_interval:g}: the proxies close connections that are idle for"
+            f" IDLE_TIMEOUT={settings.idle_timeout}. Give at most {max_ping_interval:g} seconds, or raise IDLE_TIMEOUT"
         )
-    if settings.slow_reader_timeout > MAX_SLOW_READER_TIMEOUT:
+    max_slow_reader_timeout = min(MAX_SLOW_READER_TIMEOUT, settings.idle_timeout)
+    if settings.slow_reader_timeout > max_slow_reader_timeout:
         raise SettingError(
             f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies close the connection of a client"
-            f" that does not read for longer. Give at most {MAX_SLOW_READER_TIMEOUT:g} seconds"
+            f" that does not read for longer. Give at most {max_slow_reader_timeout:g} seconds"
         )
     return settings

@@ -7,7 +7,7 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
-from wss.config.settings import SettingError
+from wss.config.environment import SettingError
 from wss.connection.connection import Connection
 
 # Files in the directory that the certificate service publishes. The last two exist only if clients need a certificate.

@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 from wss.observability.control_socket import DESCRIBE, send_command, socket_paths
 from wss.observability.metrics import Traffic
 

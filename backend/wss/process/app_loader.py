@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import cast
 
 from wss.application import Application
-from wss.config.settings import SettingError
+from wss.config.environment import SettingError
 from wss.connection.connection import Handler
 from wss.process.time_limit import time_limit
 

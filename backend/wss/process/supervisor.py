@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from wss.config.settings import SettingError, Settings
+from wss.config.environment import SettingError
+from wss.config.settings import Settings
 from wss.net.listener import listening_socket
 from wss.observability import metrics
 from wss.observability.control_socket import socket_path, socket_paths

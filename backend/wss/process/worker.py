@@ -19,7 +19,8 @@ from typing import Any
 
 from wss import acme_http
 from wss.application import Application
-from wss.config.settings import SettingError, Settings, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import Settings, read_settings
 from wss.connection.plugins import registered
 from wss.net.certificate import Certificate, follow_expiry
 from wss.net.loop import Loop

@@ -6,7 +6,8 @@ import time
 from valkey.asyncio import Valkey
 from valkey.exceptions import AuthenticationError, ResponseError, ValkeyError
 
-from wss.config.settings import SettingError, Settings, without_password
+from wss.config.environment import SettingError, without_password
+from wss.config.settings import Settings
 
 # Seconds until an attempt to connect, or a command, fails.
 TIMEOUT = 5.0

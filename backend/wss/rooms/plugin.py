@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from wss.config.settings import SettingError, Settings
+from wss.config.environment import SettingError
+from wss.config.settings import Settings
 from wss.observability.control_socket import Command
 from wss.observability.metrics import Metrics
 from wss.push import PUSH, Push

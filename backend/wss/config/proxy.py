@@ -1,0 +1,68 @@
+"""The settings of nginx and httpd. They render their own configuration; here the values are validated before a start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wss.config import parsers
+from wss.config.environment import SettingError, read, setting, settings_of, value_of
+from wss.config.settings import Settings
+
+# Settings of upstream.yaml, which have no meaning without it.
+ONLY_WITH_UPSTREAM = ("UPSTREAM", "UPSTREAM_NETWORK", "HTTP_PATHS", "MAX_BODY")
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What the proxies enforce in front of any server; in front of our backend, Settings has the rest."""
+
+    proxy_connections: int = field(metadata=setting("PROXY_CONNECTIONS", "10000", parsers.proxy_connections))
+    """Max open WebSockets and requests to HTTP_PATHS."""
+
+
+@dataclass(frozen=True)
+class UpstreamSettings(ProxySettings):
+    """What the proxies enforce in front of a server that is not our backend."""
+
+    upstream: str = field(metadata=setting("UPSTREAM", "", parsers.upstream))
+    """``host:port`` of the server."""
+    domain: frozenset[str] = field(metadata=setting("DOMAIN", "localhost", parsers.host_names))
+    ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss", parsers.paths))
+    """The paths that may become a WebSocket."""
+    http_paths: tuple[str, ...] = field(metadata=setting("HTTP_PATHS", "", parsers.paths))
+    """The paths that are passed on as plain HTTP."""
+    max_body: int = field(metadata=setting("MAX_BODY", "1M", parsers.size))
+    """Max bytes of the body of a request to HTTP_PATHS."""
+    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.origins))
+    """The origins whose pages may connect."""
+    idle_timeout: int = field(metadata=setting("IDLE_TIMEOUT", "3600", parsers.idle_timeout))
+    """Seconds after which a WebSocket that is silent in both directions is closed."""
+    tls_modern: bool = field(metadata=setting("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
+    hsts: bool = field(metadata=setting("HSTS", "0", parsers.flag))
+
+
+def check_with_backend(environment: Mapping[str, str]) -> None:
+    """Raise SettingError if a setting of the proxies in front of our own backend is wrong."""
+    if ignored := [name for name in ONLY_WITH_UPSTREAM if value_of(environment, name)]:
+        raise SettingError(
+            f"{', '.join(ignored)}: only a server of your own has this."
+            " Set COMPOSE_FILE=compose.yaml:upstream.yaml, or unset it"
+        )
+    read(ProxySettings, environment)
+
+
+def read_upstream_settings(environment: Mapping[str, str]) -> UpstreamSettings:
+    """Return the settings of the proxies in front of a server that is not ours; raises SettingError."""
+    settings = read(UpstreamSettings, environment)
+    enforced = {each.name for each in settings_of(UpstreamSettings).values()}
+    if unenforced := [
+        each.name
+        for each in settings_of(Settings).values()
+        if each.name not in enforced and value_of(environment, each.name)
+    ]:
+        raise SettingError(
+            f"{', '.join(unenforced)}: only our own backend has this, and with UPSTREAM it does not run."
+            " Unset it, and configure your server instead"
+        )
+    if value_of(environment, "MAX_BODY") and not settings.http_paths:
+        raise SettingError("MAX_BODY: there are no request bodies without HTTP_PATHS. Set it, or unset MAX_BODY")
+    return settings
