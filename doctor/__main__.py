@@ -102,8 +102,11 @@ def doctor(
         list[Any] | None,
         typer.Option(parser=_resolve, metavar="NAME:PORT:ADDRESS", help="Use this address, without a DNS lookup."),
     ] = None,
-    message: Annotated[str, typer.Option(help="Text message to send.")] = "tom",
-    no_messages: Annotated[bool, typer.Option("--no-messages", help="Send no messages, only a ping.")] = False,
+    messages: Annotated[
+        bool,
+        typer.Option("--messages", help="Send the application a text message, a binary one and 1 MiB of text."),
+    ] = False,
+    message: Annotated[str | None, typer.Option(metavar="TEXT", help="Send the application this text message.")] = None,
     idle: Annotated[
         float,
         typer.Option(
@@ -117,6 +120,8 @@ def doctor(
 ) -> None:
     """Check a WebSocket over TLS step by step, and report the first problem.
 
+    The application receives no message, unless --messages or --message is given.
+
     Exit code 0: healthy (there may be warnings); 1: there is a problem; 2: the command line is invalid.
     """
     options = Options(
@@ -127,7 +132,8 @@ def doctor(
         client_cert=client_cert,
         client_key=client_key,
         resolve=tuple(resolve or ()),
-        message=None if no_messages else message,
+        messages=messages,
+        message=message,
         idle=idle,
         timeout=timeout,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
-from doctor import address, certificate, messages, tls, upgrade
+from doctor import address, certificate, idle, messages, ping_and_close, tls, upgrade
 from doctor.context import Context, Options
 from doctor.finding import Finding, Severity, problem
 
@@ -24,9 +24,10 @@ CHECKS = (
     Check("TLS", tls.check_tls),
     Check("certificate", certificate.check_certificate),
     Check("upgrade", upgrade.check_upgrade),
-    Check("messages", messages.check_messages),
+    Check("ping, close", ping_and_close.check_ping_and_close),
 )
-IDLE = Check("idle", messages.check_idle)
+MESSAGES = Check("messages", messages.check_messages)
+IDLE = Check("idle", idle.check_idle)
 
 
 def run_checks(
@@ -34,7 +35,8 @@ def run_checks(
 ) -> Iterator[tuple[Check, Finding]]:
     """Yield each finding when it is found; call `on_start` before each check."""
     context = Context(url, options)
-    for check in (*CHECKS, IDLE) if options.idle else CHECKS:
+    sends_messages = options.messages or options.message is not None
+    for check in (*CHECKS, *[MESSAGES] * sends_messages, *[IDLE] * bool(options.idle)):
         on_start(check)
         for finding in _findings(check, context):
             yield check, finding

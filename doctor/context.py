@@ -23,8 +23,10 @@ class Options:
     """None: client_cert contains the key."""
     resolve: tuple[tuple[str, int, str], ...] = ()
     """(name, port, address): used instead of a DNS lookup."""
-    message: str | None = "tom"
-    """None: no messages are sent."""
+    messages: bool = False
+    """Send a text message, a binary one and a long one. By default no message reaches the application."""
+    message: str | None = None
+    """Text to send; it replaces the text of `messages`."""
     idle: float = 0.0
     """Seconds to keep a connection idle; 0: no idle check."""
     timeout: float = 5.0

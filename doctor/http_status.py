@@ -10,12 +10,13 @@ UPGRADE_HEADERS = (
     "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
     " Apache: ProxyPass … upgrade=websocket"
 )
+PATH = "Check the path (this stack: WS_PATHS, by default /wss; HTTP_PATHS never forwards Upgrade)"
 
 # Status → cause and remedy. If the answer has more information than its status, status_problem handles it first.
 STATUSES = {
     200: (
         "the answer is a web page: the path is not the WebSocket's, or a proxy in between does not forward Upgrade",
-        f"Check the path (this stack: /wss), and the proxy's configuration. {UPGRADE_HEADERS}",
+        f"{PATH}, and the proxy's configuration. {UPGRADE_HEADERS}",
     ),
     400: (
         "the server rejects the request: usually, a proxy in between does not forward Upgrade and Connection",
@@ -27,12 +28,12 @@ STATUSES = {
     ),
     404: (
         "the server has no WebSocket at this path, or the proxy forwards another path than the backend expects",
-        "Check the path (this stack: /wss); nginx: whether proxy_pass ends with a path; Apache: both paths of"
-        " ProxyPass",
+        f"{PATH}; nginx: whether proxy_pass ends with a path; Apache: both paths of ProxyPass; uvicorn: whether"
+        " websockets is installed (pip install 'uvicorn[standard]')",
     ),
     405: (
         "the server does not accept GET at this path, so it is not a WebSocket",
-        "Check the path (this stack: /wss)",
+        PATH,
     ),
     421: (
         "the server does not serve this name: its certificate may cover the name, but its configuration does not",
@@ -40,7 +41,7 @@ STATUSES = {
     ),
     426: (
         "the request has no Upgrade header: a proxy in between does not forward it, or uses HTTP/1.0 to the backend",
-        UPGRADE_HEADERS,
+        f"{PATH}. {UPGRADE_HEADERS}",
     ),
     429: (
         "the server limits the connections, or their rate, per address; many users may share one address",
@@ -53,18 +54,19 @@ STATUSES = {
     500: (
         "the server failed: Apache without mod_proxy_http or mod_proxy_wstunnel (“No protocol handler was valid”) or"
         " with a backend name that does not resolve; or the backend itself",
-        "Check the error log of the proxy, then the backend's",
+        "Check the error log of the proxy, then the backend's (this stack with UPSTREAM: your server's)",
     ),
     502: (
         "the proxy gets no valid answer from the backend: it is not running, it uses another port, or only one of the"
         " two uses TLS; behind Apache, it may also hang",
-        "Start the backend; compare its address and port with proxy_pass / ProxyPass (http:// for plain ws, https://"
-        " for wss)",
+        "Start the backend; compare its address and port with UPSTREAM (this stack), proxy_pass (nginx) or ProxyPass"
+        " (Apache; http:// for plain ws, https:// for wss)",
     ),
     503: (
-        "no backend is ready, or all are at their limit; or the server is in maintenance",
-        "docker compose ps, docker compose logs backend; Apache: whether the backend listens at the address of"
-        " ProxyPass",
+        "no backend is ready, or all are at their limit (this stack: MAX_CONNECTIONS, PROXY_CONNECTIONS); or the server"
+        " is in maintenance",
+        "docker compose ps, and the logs of proxy and backend; whether the backend listens at the address of UPSTREAM"
+        " (this stack) or ProxyPass (Apache): on 0.0.0.0, because 127.0.0.1 is only its own container",
     ),
     504: (
         "the backend did not answer the proxy in time: it hangs, is overloaded, or a firewall between the two drops"
@@ -132,8 +134,9 @@ def _forbidden(context: Context, saw: str) -> Finding:
     return problem(
         "upgrade-403",
         saw,
-        "the server, or a web application firewall in front of it, forbids this: often it requires an allowed Origin",
-        "Set the origin of the page: --origin https://…; otherwise check the server's log",
+        "the server, or a web application firewall in front of it, forbids this: often it requires an allowed Origin;"
+        " FastAPI and Starlette answer 403 on a path without a WebSocket route",
+        "Set the origin of the page: --origin https://…; check the path, and the server's log",
     )
 
 

@@ -8,6 +8,6 @@ from doctor.finding import Severity
 
 
 def test_a_healthy_profile_has_only_good_findings(target: Target) -> None:
-    findings = examine(target.url, timeout=LIMIT, ca=target.ca, idle=1)
+    findings = examine(target.url, timeout=LIMIT, ca=target.ca, messages=True, idle=1)
     bad = {(finding.code, finding.saw) for finding in findings if finding.severity is not Severity.GOOD}
     assert bad == set()

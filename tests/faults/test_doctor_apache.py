@@ -86,5 +86,5 @@ def test_proxypass_to_ws_without_upgrade_still_works(proxy: MisconfiguredProxy) 
         "SSLCipherSuite HIGH:!RC4:!MD5:!aNULL:!eNULL:!NULL:!DH:!EDH:!EXP:+MEDIUM",
         "SSLHonorCipherOrder on",
     )
-    findings = proxy.examine(_apache(*lines, modules=(*MODULES, "proxy_wstunnel")), APACHE)
+    findings = proxy.examine(_apache(*lines, modules=(*MODULES, "proxy_wstunnel")), APACHE, messages=True)
     assert problem_of(findings) == ""

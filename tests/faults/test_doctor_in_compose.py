@@ -16,8 +16,9 @@ def test_the_command_of_the_readme(profile: str, new_stack: NewStack, tmp_path: 
     stack.build("doctor")
     command = ("run", "--rm", "--no-TTY", "doctor", "--ca", "certs/live/ca.pem")
     port = stack.port
-    outcome = stack.compose(*command, f"wss://localhost:{port}/wss")
+    outcome = stack.compose(*command, "--messages", f"wss://localhost:{port}/wss")
     assert outcome.code == 0, outcome.output
+    assert "'tom': received a message" in outcome.output
     assert "Healthy" in outcome.output
     outcome = stack.compose(*command, "--json", f"wss://localhost:{port}/nowhere")
     assert outcome.code == 1

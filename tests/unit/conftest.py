@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import trustme
 import websocket
+from faulty_servers import NAME
 from server import TIMEOUT, Connect, Server, Start
 
 # No deadline, so that tests do not fail on a slow machine. In CI the examples are the same in each run of a commit.
@@ -23,12 +24,27 @@ def ca() -> trustme.CA:
 
 
 @pytest.fixture(scope="session")
+def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tls_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tls")
     leaf = ca.issue_cert("localhost", "elsewhere.example")
     leaf.private_key_pem.write_to_path(directory / "server.key")
     leaf.cert_chain_pems[0].write_to_path(directory / "server.pem")
     return directory
+
+
+@pytest.fixture
+def server_context(ca: trustme.CA) -> ssl.SSLContext:
+    """For the servers that the doctor examines."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(NAME).configure_cert(context)
+    return context
 
 
 @pytest.fixture

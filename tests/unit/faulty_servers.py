@@ -14,6 +14,7 @@ from typing import Any
 from diagnosis import examine
 from eventually import LIMIT
 from time_limit import slowness
+from websockets.sync.server import ServerConnection, serve
 
 from doctor.finding import Finding
 
@@ -48,6 +49,20 @@ def serving(behave: Callable[[socket.socket], None], context: ssl.SSLContext | N
         threading.Thread(target=accept, daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def running(handler: Callable[[ServerConnection], None], context: ssl.SSLContext, **options: Any) -> Iterator[int]:
+    """Run a server with this handler; yields the port on 127.0.0.1."""
+    with serve(handler, "127.0.0.1", 0, ssl=context, **options) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.socket.getsockname()[1]
+        server.shutdown()
+
+
+def echo(connection: ServerConnection) -> None:
+    for message in connection:
+        connection.send(message)
 
 
 def examine_port(port: int, *, name: str = NAME, path: str = "/wss", **options: Any) -> list[Finding]:
@@ -131,11 +146,6 @@ def read_all(connection: socket.socket) -> None:
         pass
 
 
-def pong_and_read_all(connection: socket.socket) -> None:
-    pong(connection)
-    read_all(connection)
-
-
 def pong_and_close(connection: socket.socket) -> None:
     pong(connection)
     connection.recv(65536)
@@ -143,10 +153,4 @@ def pong_and_close(connection: socket.socket) -> None:
 
 def close_with_1008(connection: socket.socket) -> None:
     connection.sendall(b"\x88\x02" + (1008).to_bytes(2, "big"))
-    read_all(connection)
-
-
-def pong_and_set_rsv1(connection: socket.socket) -> None:
-    pong(connection)
-    connection.sendall(b"\xc1\x02hi")  # RSV1 without an extension
     read_all(connection)
