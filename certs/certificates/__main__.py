@@ -3,6 +3,8 @@
 docker compose run --rm certs show           print the published pair
 docker compose run --rm certs check DIR      check the pair of a directory
 docker compose run --rm certs new NAME …     make a development pair for these names
+docker compose run --rm certs new --client NAME
+                                             make a client's certificate, and its CA for CLIENT_CA
 """
 
 import argparse
@@ -15,12 +17,14 @@ from pathlib import Path
 
 from certificates import CertificateError
 from certificates.check import check_pair
-from certificates.development import CA_FILE, is_development, make_pair
-from certificates.pair import Pair, find_pair, read_pair
+from certificates.development import CA_FILE, make_client, make_pair
+from certificates.domain import parse_domain
+from certificates.pair import Pair
 from certificates.publish import read_published, stage
-from certificates.service import CertificateService, known_roots
+from certificates.service import CertificateService, known_roots, operator_files
 from certificates.settings import INPUT, Settings, read_settings
-from certificates.volume import CERTIFICATE, KEY, TLS_VOLUME
+from certificates.source import read_pair
+from certificates.volume import CERTIFICATE, CLIENT_CA, KEY, TLS_VOLUME
 
 
 def serve(settings: Settings) -> None:
@@ -43,26 +47,29 @@ def show() -> None:
 
 def check_directory(settings: Settings, directory: Path) -> None:
     """Check the pair of a directory and print it; raises CertificateError if it cannot be served."""
-    pair = find_pair(INPUT / directory, settings.domain[0])
+    source = operator_files(settings, INPUT / directory)
+    pair = source.find() if source.directory.is_dir() else None
     if pair is None:
         raise CertificateError(
             f"there is no pair ({CERTIFICATE} and {KEY}, or certbot's). Mount the directory:"
             f" docker compose run --rm -v $PWD/{directory.name}:/{directory.name}:ro certs check /{directory.name}"
         )
     with tempfile.TemporaryDirectory() as volume:
-        check_pair(pair, settings.domain, stage(pair.without_root(), Path(volume)), known_roots(INPUT / directory))
+        staged = stage(pair.without_root(), Path(volume))
+        pair = check_pair(pair, settings.domain, staged, known_roots(source.directory))
     print_pair(pair)
+    for note in pair.notes:
+        print(f"warning: {note}")
     print("valid: this pair can be served")
 
 
-def new(settings: Settings, names: list[str]) -> None:
-    """Make a development pair in CERTS_DIR; raises CertificateError if it would overwrite another kind of pair."""
-    present = read_pair(INPUT)
-    if present and not is_development(present):
-        raise CertificateError(
-            "the pair there is not a development pair, and is not overwritten. Move it away, or set CERTS_DIR"
-        )
-    make_pair(INPUT, names)
+def new(settings: Settings, names: list[str], *, client: bool) -> None:
+    """Make a development pair, or a client's certificate, in CERTS_DIR; nothing else is overwritten."""
+    if client:
+        make_client(INPUT, " ".join(names))
+        print(f"client.pem and client.key made, for a client; set CLIENT_CA={CLIENT_CA}, their CA, to require them")
+        return
+    make_pair(INPUT, parse_domain(",".join(names)))
     made = read_pair(INPUT)
     assert made
     print_pair(made)
@@ -93,6 +100,9 @@ def main() -> None:
     check = commands.add_parser("check", help="check whether the pair of a directory can be served")
     check.add_argument("directory", type=Path, metavar="DIR", help="a path in the container, or relative to CERTS_DIR")
     make = commands.add_parser("new", help="make a development pair in CERTS_DIR")
+    make.add_argument(
+        "--client", action="store_true", help="instead, a client's certificate for mutual TLS, and its CA"
+    )
     make.add_argument("names", nargs="+", metavar="NAME")
     arguments = parser.parse_args()
     settings = read_settings(os.environ)
@@ -105,7 +115,7 @@ def main() -> None:
             case "check":
                 check_directory(settings, arguments.directory)
             case "new":
-                new(settings, arguments.names)
+                new(settings, arguments.names, client=arguments.client)
     except CertificateError as error:
         where = arguments.directory if arguments.command == "check" else settings.certs_dir
         raise CertificateError(f"{where}: {error}") from None

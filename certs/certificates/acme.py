@@ -1,7 +1,7 @@
 """A certificate from an ACME server (RFC 8555), obtained and renewed by certbot.
 
 certbot, not its library `acme`: it keeps accounts and orders across restarts, knows when to renew (after two thirds of
-the lifetime, or when the server requests it: ARI, RFC 9773), and `find_pair` knows its directory layout anyway.
+the lifetime, or when the server requests it: ARI, RFC 9773), and `read_pair` knows its directory layout anyway.
 """
 
 import os
@@ -17,7 +17,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
-from certificates.pair import Pair, find_pair
+from certificates.pair import Pair
+from certificates.source import LINEAGES, read_pair
 
 LINEAGE = "wss"  # certbot's name for the certificate, independent of DOMAIN
 CONFIG_DIR = Path("/acme")  # the volume with accounts, keys and certificates
@@ -72,7 +73,7 @@ class AcmeClient:
 
     def pair(self) -> Pair | None:
         """Return the last pair that certbot obtained."""
-        return find_pair(CONFIG_DIR, LINEAGE)
+        return read_pair(CONFIG_DIR / LINEAGES / LINEAGE)
 
     def poll(self, now: float) -> None:
         """Start certbot if it is due; if it has exited, evaluate its result."""

@@ -1,11 +1,59 @@
 """CLIENT_CA and CLIENT_CRL: the CAs that issue client certificates, and their revocation lists."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certificates import CertificateError
-from certificates.pair import Pair
+from certificates.contents import read_contents
+from certificates.pair import Pair, to_pem
+from certificates.source import read_file
+
+
+def with_client_files(pair: Pair, directory: Path, ca: str, crl: str) -> Pair:
+    """Return the pair with the contents of the files named by CLIENT_CA and CLIENT_CRL; an empty name: no file.
+
+    Raises CertificateError if such a file is missing, unreadable or truncated: an empty one would mean no client CA, or
+    nothing revoked.
+    """
+    return replace(
+        pair,
+        client_ca=_read_authorities(directory / ca) if ca else b"",
+        client_crl=_read_lists(read_file(directory / crl), crl) if crl else b"",
+    )
+
+
+def _read_authorities(file: Path) -> bytes:
+    contents = read_contents(read_file(file), file.name)
+    if contents.mistake:
+        raise CertificateError(f"CLIENT_CA: {contents.mistake}")
+    if not contents.certificates:
+        raise CertificateError(f"CLIENT_CA: {file.name} has no certificate. Put the PEM file of the clients' CA there")
+    return to_pem(list(contents.certificates))
+
+
+@lru_cache(maxsize=2)  # a list may be large, and is read every second
+def _read_lists(data: bytes, name: str) -> bytes:
+    if not data.count(b"-----BEGIN ") or data.count(b"-----BEGIN ") != data.count(b"-----END "):
+        raise CertificateError(
+            f"CLIENT_CRL: {name} is not in PEM, or truncated. Put the complete PEM file there"
+            f" (from DER: openssl crl -inform DER -in {name} -out client-crl.pem)"
+        )
+    lists = []
+    for block in _blocks(data):
+        try:
+            lists.append(x509.load_pem_x509_crl(block).public_bytes(Encoding.PEM))
+        except ValueError as error:
+            raise CertificateError(
+                f"CLIENT_CRL: {name} is not a PEM revocation list ({error}). Put the CA's list there"
+            ) from None
+    if not lists:
+        raise CertificateError(f"CLIENT_CRL: {name} contains no revocation list. Put the CA's list there, in PEM")
+    return b"".join(lists)
 
 
 def check_clients(pair: Pair) -> None:
@@ -37,12 +85,7 @@ def _blocks(pem: bytes) -> list[bytes]:
 
 
 def _authorities(pem: bytes) -> list[x509.Certificate]:
-    try:
-        authorities = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise CertificateError(
-            f"CLIENT_CA contains no PEM certificates ({error}). Put the CA's certificate there"
-        ) from None
+    authorities = x509.load_pem_x509_certificates(pem)
     for authority in authorities:
         name = authority.subject.rfc4514_string()
         try:
@@ -68,15 +111,8 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
 
 
 def _check_lists(pem: bytes, authorities: list[x509.Certificate]) -> None:
-    blocks = _blocks(pem)
-    if not blocks:
-        raise CertificateError("CLIENT_CRL contains no PEM revocation list. Put one there (openssl crl -inform der)")
     missing = {authority.subject for authority in authorities}
-    for block in blocks:
-        try:
-            revoked = x509.load_pem_x509_crl(block)
-        except ValueError as error:
-            raise CertificateError(f"CLIENT_CRL is not a PEM revocation list ({error}). Put one there") from None
+    for revoked in map(x509.load_pem_x509_crl, _blocks(pem)):
         issuer = revoked.issuer.rfc4514_string()
         keys = [authority.public_key() for authority in authorities if authority.subject == revoked.issuer]
         if not any(revoked.is_signature_valid(key) for key in keys):  # type: ignore[arg-type]  # a CA's key signs

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from certificates.pair import Pair, read_pair, with_client_files
+from certificates.pair import Pair
 from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY
 
 # The user of the TLS services' images; only this user can read the key.
@@ -17,9 +17,11 @@ KEPT_PAIRS = 3
 def read_published(volume: Path) -> Pair | None:
     """Return the published pair."""
     directory = volume / CURRENT
-    pair = read_pair(directory)
-    names = (name if (directory / name).exists() else "" for name in (CLIENT_CA, CLIENT_CRL))
-    return with_client_files(pair, directory, *names) if pair else None
+    if not (directory / CERTIFICATE).exists():
+        return None
+    files = (directory / name for name in (CERTIFICATE, KEY, CLIENT_CA, CLIENT_CRL))
+    certificate, key, client_ca, client_crl = (file.read_bytes() if file.exists() else b"" for file in files)
+    return Pair(certificate, key, client_ca, client_crl)
 
 
 def stage(pair: Pair, volume: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from certificates.pair import Pair
 from certificates.settings import Settings
+from certificates.volume import CERTIFICATE, KEY
 
 HEALTH_FILE = Path("/run/health")
 
@@ -35,9 +36,17 @@ class Report:
     def log_pair(self, pair: Pair) -> None:
         """Log the names and the expiry of the published pair."""
         self._last_logged = time.monotonic()
-        self.log(f"serving {', '.join(pair.names)} until {pair.expiry:%Y-%m-%d}, {pair.days_left} days from now")
+        usual = (pair.certificate_file, pair.key_file) == (CERTIFICATE, KEY)
+        source = "" if usual else f", from {pair.certificate_file} and {pair.key_file}"
+        self.log(
+            f"serving {', '.join(pair.names)} until {pair.expiry:%Y-%m-%d}, {pair.days_left} days from now{source}"
+        )
+        for note in pair.notes:
+            self.log(f"warning: {note}")
         if self._expires_soon(pair):
-            self.log(f"fewer than {self._settings.warn_days} days are left (CERTS_WARN_DAYS). Put a renewed pair there")
+            left = pair.expiry - datetime.now(UTC)
+            days = f"fewer than {self._settings.warn_days} days" if left.days else f"{left.seconds // 3600} hours"
+            self.log(f"{days} are left (CERTS_WARN_DAYS). Put a renewed pair there")
 
     def set_error(self, error: str) -> None:
         """Report the error if the service has been failing for REPORT_DELAY."""

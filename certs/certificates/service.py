@@ -9,13 +9,16 @@ from pathlib import Path
 
 from certificates import CertificateError
 from certificates.acme import INITIAL_DELAY, AcmeClient
-from certificates.check import SYSTEM_ROOTS, check_pair
-from certificates.clients import valid_until
+from certificates.chain import SYSTEM_ROOTS
+from certificates.check import check_pair
+from certificates.clients import valid_until, with_client_files
 from certificates.development import CA_FILE, is_development, is_development_ca, make_pair, temporary_pair
-from certificates.pair import Pair, find_pair, with_client_files
+from certificates.domain import is_public
+from certificates.pair import Pair
 from certificates.publish import discard, publish, publish_expiry, read_published, stage
 from certificates.report import Report
 from certificates.settings import INPUT, Settings
+from certificates.source import Source
 from certificates.volume import CERTIFICATE, EXPIRY_VOLUME, KEY, TLS_VOLUME
 
 POLL_INTERVAL = 1.0  # seconds. Not inotify: some bind mounts do not forward it (Docker Desktop)
@@ -28,6 +31,13 @@ def known_roots(directory: Path) -> list[Path]:
     own = directory / CA_FILE
     # The development CA's file stays behind if the operator's pair replaces a development pair.
     return [SYSTEM_ROOTS] if is_development_ca(own) else [SYSTEM_ROOTS, own]
+
+
+def operator_files(settings: Settings, directory: Path) -> Source:
+    """Return where to look for the operator's pair."""
+    root = settings.order.root.name if settings.order and settings.order.root else ""
+    ignored = frozenset((settings.client_ca, settings.client_crl, root))
+    return Source(directory, tuple(settings.domain), settings.password_file, ignored)
 
 
 class CertificateService:
@@ -76,8 +86,16 @@ class CertificateService:
             raise
 
     def _make_pair(self) -> Pair:
-        if self._settings.source != "files":
-            make_pair(INPUT, self._settings.domain)
+        source, domain = self._settings.source, self._settings.domain
+        public = [name for name in domain if is_public(name)]
+        if source == "auto" and public:
+            raise CertificateError(
+                f"there is no certificate for DOMAIN={public[0]}. Put {CERTIFICATE} (the full chain) and {KEY} there,"
+                " or set CERTS_DIR to certbot's /etc/letsencrypt, or get one by ACME"
+                " (COMPOSE_FILE=compose.yaml:acme.yaml); CERTS=dev makes one that no client trusts"
+            )
+        if source != "files":
+            make_pair(INPUT, domain)
             self._report.log(
                 f"made a development certificate. To trust it: sudo cp {self._settings.certs_dir}/{CA_FILE}"
                 " /usr/local/share/ca-certificates/wss-development.crt && sudo update-ca-certificates"
@@ -117,10 +135,10 @@ class CertificateService:
             if pair is None:
                 raise CertificateError("the pair is missing. Put one there again")
             if pair != self._published:
-                self._publish(pair)
+                published = self._publish(pair)
                 if self._temporary and pair.key != self._temporary.key:
                     self._temporary = None
-                self._report.log_pair(pair)
+                self._report.log_pair(published)
         except CertificateError:
             self._publish_valid_part()
             self._check_acme_and_expiry()  # may be the cause of the error above
@@ -155,18 +173,29 @@ class CertificateService:
         return self._add_client_files(pair) if pair else None
 
     def _read_pair(self) -> Pair | None:
-        pair = self._acme.pair() if self._acme else find_pair(INPUT, self._settings.domain[0])
-        if pair and self._settings.source == "dev" and not is_development(pair):
+        if self._acme:
+            return self._acme.pair()
+        source, domain = operator_files(self._settings, INPUT), self._settings.domain
+        if self._settings.source == "dev":
+            pair = source.read_named()
+            if pair and not is_development(pair):
+                raise CertificateError(
+                    "CERTS=dev, but the pair there is not a development pair. Set CERTS=files, or move the pair away"
+                )
+            return pair
+        pair = source.find()
+        if pair and is_development(pair) and (public := [name for name in domain if is_public(name)]):
             raise CertificateError(
-                "CERTS=dev, but the pair there is not a development pair. Set CERTS=files, or move the pair away"
+                f"the pair there is a development pair, which no client trusts, and DOMAIN has {public[0]}. Put your"
+                f" pair there in its place ({CERTIFICATE} and {KEY}), or set CERTS=dev to serve it nevertheless"
             )
         return pair
 
     def _add_client_files(self, pair: Pair) -> Pair:
         return with_client_files(pair, INPUT, self._settings.client_ca, self._settings.client_crl)
 
-    def _publish(self, pair: Pair, domain: list[str] | None = None) -> None:
-        """Check the pair and publish it; `domain`: the names that it must cover, by default all."""
+    def _publish(self, pair: Pair, domain: list[str] | None = None) -> Pair:
+        """Check the pair and publish it; `domain`: the names that it must cover, by default all. Return it checked."""
         error, rejected_at = self._rejected.get(pair, (None, 0.0))
         if error and domain is None and time.monotonic() - rejected_at < RETRY_INTERVAL:
             raise error
@@ -174,7 +203,9 @@ class CertificateService:
         staged = stage(sent, TLS_VOLUME)
         try:
             # ACME servers send complete chains, and clients do not know the root of a staging server.
-            check_pair(pair, domain or self._settings.domain, staged, None if self._acme else known_roots(INPUT))
+            checked = check_pair(
+                pair, domain or self._settings.domain, staged, known_roots(INPUT), is_complete=bool(self._acme)
+            )
             if sent == read_published(TLS_VOLUME):  # after a restart of this service, the others need not reload
                 discard(staged)
             else:
@@ -184,6 +215,7 @@ class CertificateService:
             if isinstance(failure, CertificateError) and domain is None:
                 self._rejected[pair] = failure, time.monotonic()
             raise
-        publish_expiry(pair.expiry.timestamp(), EXPIRY_VOLUME)
-        self._published, self._clients_valid_until = pair, valid_until(pair)
+        publish_expiry(checked.expiry.timestamp(), EXPIRY_VOLUME)
+        self._published, self._clients_valid_until = checked, valid_until(checked)
         self._rejected.clear()
+        return checked

@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from certificates import CertificateError
 from certificates.acme import LETS_ENCRYPT, WEBROOT, Order
+from certificates.domain import is_public, parse_domain
 
 INPUT = Path("/certs")  # CERTS_DIR of the host
 SOURCES = ("auto", "files", "dev", "acme")
@@ -22,6 +22,8 @@ class Settings:
     warn_days: int
     client_ca: str = ""
     client_crl: str = ""
+    password_file: str = ""
+    """The file in CERTS_DIR with the password of an encrypted key or a PKCS#12 file; empty: none."""
     order: Order | None = None
     """What to request from an ACME server; None: the certificate comes from files."""
 
@@ -37,13 +39,11 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
     ca, crl = environ.get("CLIENT_CA") or "", environ.get("CLIENT_CRL") or ""
     if crl and not ca:
         raise CertificateError("CLIENT_CRL revokes certificates of CLIENT_CA, which is not set. Set both")
-    for name in (ca, crl):
+    password_file = environ.get("CERTS_PASSWORD_FILE") or ""
+    for setting, name in (("CLIENT_CA", ca), ("CLIENT_CRL", crl), ("CERTS_PASSWORD_FILE", password_file)):
         if "/" in name:
-            raise CertificateError(
-                f"CLIENT_CA and CLIENT_CRL name files in CERTS_DIR, not {name!r}. Put the file there"
-            )
-    domain = (environ.get("DOMAIN") or "localhost").lower().replace(",", " ").split()
-    names = [name.strip("[]") for name in domain]
+            raise CertificateError(f"{setting} names a file in CERTS_DIR, not {name!r}. Put the file there")
+    names = parse_domain(environ.get("DOMAIN") or "localhost")
     return Settings(
         source=source,
         certs_dir=environ.get("CERTS_DIR") or "certs/live",
@@ -51,17 +51,9 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
         warn_days=int(days),
         client_ca=ca,
         client_crl=crl,
+        password_file=password_file,
         order=_order(environ, names) if source == "acme" else None,
     )
-
-
-def _is_public(name: str) -> bool:
-    """Whether a public CA can validate it: a global address, or a name under a public top-level domain."""
-    try:
-        return ip_address(name).is_global
-    except ValueError:
-        # RFC 6761 and RFC 6762.
-        return "." in name and not name.endswith((".localhost", ".local", ".test", ".invalid", ".example"))
 
 
 def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
@@ -72,9 +64,15 @@ def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
         raise CertificateError(
             f"ACME_DIRECTORY={directory!r} is not an https URL. Set the URL of the ACME server's directory"
         )
+    for name in domain:
+        if name.startswith("*."):
+            raise CertificateError(
+                f"an ACME server validates wildcards over DNS only, and DOMAIN has {name!r}. Get this certificate with"
+                " certbot on the host (--preferred-challenges dns), or list the names"
+            )
     if directory == LETS_ENCRYPT:
         for name in domain:
-            if not _is_public(name):
+            if not is_public(name):
                 raise CertificateError(f"no public CA issues a certificate for DOMAIN={name!r}. Set your public name")
     email = environ.get("ACME_EMAIL") or ""
     if email and not all(email.partition("@")):

@@ -49,8 +49,29 @@ def test_a_development_pair_is_made_for_names_but_over_nothing_of_ones_own(
     mine = (tmp_path / "server.key").read_bytes()
     refused = _certs(stack, "certs", "new", "dev.example")
     assert refused.code == 1
-    assert "not a development pair, and is not overwritten" in refused.output
+    assert "server.pem is there, is not of a development pair, and is not overwritten" in refused.output
     assert (tmp_path / "server.key").read_bytes() == mine
+
+
+def test_a_clients_certificate_is_made_with_its_ca(stack: Stack, tmp_path: Path) -> None:
+    made = _certs(stack, "certs", "new", "--client", "Zoe Example")
+    assert made.code == 0, made.output
+    assert "CLIENT_CA=client-ca.pem" in made.output
+    assert {file.name for file in tmp_path.iterdir()} == {"client-ca.pem", "client.key", "client.pem"}
+
+
+def test_nothing_is_written_where_it_must_not_be(stack: Stack, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    read_only = _certs(stack, f"--volume={empty}:/certs:ro", "certs", "serve")
+    assert read_only.code == 1
+    assert "the directory is mounted read-only. Put a pair there" in read_only.output
+    (tmp_path / "archive").mkdir()
+    for command in (("serve",), ("new", "dev.example"), ("new", "--client", "zoe")):
+        refused = _certs(stack, "certs", *command)
+        assert refused.code == 1
+        assert "archive/ is there, so this is certbot's directory" in refused.output
+    assert {file.name for file in tmp_path.iterdir()} == {"archive", "empty"}
 
 
 def test_what_is_served_is_shown(stack: Stack, ca: trustme.CA, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from certificates.pair import read_pair
 from certificates.publish import KEPT_PAIRS, publish, read_published, stage
+from certificates.source import read_pair
 from pairs import write_pair
 
 

@@ -1,6 +1,7 @@
 """The certificate service: what it publishes at the start and later, and the health that it reports."""
 
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,10 +110,12 @@ def test_clients_need_a_certificate_even_with_the_temporary_pair(certs: Path, ca
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"-----BEGIN CERTIFICATE-----\nMIIB"], ids=["empty", "blank", "truncated"]
+    ("content", "error"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"-----BEGIN CERTIFICATE-----\nMIIB", "is truncated")],
+    ids=["empty", "blank", "truncated"],
 )
 def test_an_invalid_client_file_never_replaces_a_valid_one(
-    certs: Path, ca: trustme.CA, clock: Clock, content: bytes
+    certs: Path, ca: trustme.CA, clock: Clock, content: bytes, error: str
 ) -> None:
     write_pair(ca.issue_cert("localhost"), certs)
     ca.cert_pem.write_to_path(certs / "clients.pem")
@@ -122,7 +125,7 @@ def test_an_invalid_client_file_never_replaces_a_valid_one(
     running.poll()
     clock.now += report.REPORT_DELAY
     running.poll()
-    assert health(certs) == "clients.pem is empty or truncated. Put the complete PEM file there"
+    assert health(certs).startswith(f"CLIENT_CA: clients.pem {error}")
     assert (certs.parent / "TLS_VOLUME" / "current" / "client-ca.pem").read_bytes() == ca.cert_pem.bytes()
     # If only one of the two (server pair, client files) is valid, it is published.
     write_pair(ca.issue_cert("localhost"), certs)
@@ -150,8 +153,8 @@ def test_names_added_to_domain_do_not_take_the_certificate_from_the_others(
     assert published(certs) == (store / "server.pem").read_bytes()
 
 
-def new_service(source: str = "auto", warn_days: int = 14) -> CertificateService:
-    return CertificateService(Settings(source, "certs/live", ["localhost"], warn_days))
+def new_service(source: str = "auto", warn_days: int = 14, domain: str = "localhost") -> CertificateService:
+    return CertificateService(Settings(source, "certs/live", domain.split(","), warn_days))
 
 
 def test_an_existing_pair_is_published(certs: Path, ca: trustme.CA) -> None:
@@ -168,6 +171,75 @@ def test_without_a_pair_a_development_pair_is_made(certs: Path, source: str) -> 
     new_service(source).start()
     assert published(certs) == (certs / "server.pem").read_bytes()
     new_service(source).start()  # and used the next time
+
+
+LOCAL = "localhost,shop,shop.test,shop.local,a.localhost,shop.internal,shop.example,127.0.0.1,::1,192.168.0.1,fd00::1"
+
+
+def test_for_local_names_a_development_pair_is_made(certs: Path) -> None:
+    new_service(domain=LOCAL).start()
+    assert {file.name for file in certs.iterdir()} == {"ca.pem", "server.key", "server.pem"}
+
+
+@pytest.mark.parametrize(
+    "domain", ["example.com", "localhost,www.example.com", "*.example.com", "1.1.1.1", "2606:4700::1"]
+)
+def test_for_public_names_no_development_pair_is_made(certs: Path, domain: str) -> None:
+    public = domain.split(",")[-1]
+    with pytest.raises(CertificateError) as error:
+        new_service(domain=domain).start()
+    for part in (
+        f"there is no certificate for DOMAIN={public}",
+        "server.pem",
+        "/etc/letsencrypt",
+        "acme.yaml",
+        "CERTS=dev",
+    ):
+        assert part in str(error.value)
+    assert not list(certs.iterdir())
+    # Said explicitly, it is made, and served.
+    new_service("dev", domain=domain).start()
+    with pytest.raises(CertificateError, match=rf"which no client trusts, and DOMAIN has {re.escape(public)}\."):
+        new_service(domain=domain).start()
+
+
+@pytest.mark.parametrize("name", ["server.pfx", "example.crt", "example.key", "private.txt", "server.p7b", "ca.pem"])
+@pytest.mark.parametrize("domain", ["localhost", "example.com"])
+def test_no_development_pair_is_made_beside_a_certificate_or_a_key(
+    certs: Path, ca: trustme.CA, name: str, domain: str
+) -> None:
+    leaf = ca.issue_cert("example.com")
+    content = {"crt": leaf.cert_chain_pems[0], "pem": ca.cert_pem}.get(name[-3:], leaf.private_key_pem).bytes()
+    (certs / name).write_bytes(b"\x30\x03binary" if name.endswith(("pfx", "p7b")) else content)
+    with pytest.raises(CertificateError, match=f"no certificate there has its private key in PEM: {name} "):
+        new_service(domain=domain).start()
+    assert [file.name for file in certs.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("source", ["auto", "dev"])
+@pytest.mark.parametrize("name", ["live", "archive"])
+def test_nothing_is_written_into_certbots_directory(certs: Path, source: str, name: str) -> None:
+    (certs / name).mkdir()
+    with pytest.raises(CertificateError, match=f"{name}/ is there, so this is certbot's directory"):
+        new_service(source).start()
+    assert [file.name for file in certs.iterdir()] == [name]
+
+
+def test_a_real_pair_replaces_a_development_pair_while_the_stack_runs(
+    certs: Path, ca: trustme.CA, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = new_service()
+    running.start()
+    lineage = certs / "live" / "localhost-0001"
+    lineage.mkdir(parents=True)
+    leaf = ca.issue_cert("localhost")
+    (lineage / "fullchain.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
+    leaf.private_key_pem.write_to_path(lineage / "privkey.pem")
+    running.poll()
+    assert published(certs) == leaf.cert_chain_pems[0].bytes()
+    assert "from live/localhost-0001/fullchain.pem and live/localhost-0001/privkey.pem" in capsys.readouterr().out
+    new_service().start()
+    assert published(certs) == leaf.cert_chain_pems[0].bytes()
 
 
 @pytest.mark.usefixtures("certs")
