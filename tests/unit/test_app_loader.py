@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wss.config.settings import SettingError
+from wss.config.environment import SettingError
 from wss.process.app_loader import load_application
 
 

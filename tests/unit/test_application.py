@@ -21,7 +21,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from wss import Connection, Router
 from wss.application import Application
-from wss.config.settings import SettingError, read_settings
+from wss.config.environment import SettingError
+from wss.config.settings import read_settings
 from wss.process import worker
 from wss.testing import TestServer, serve
 

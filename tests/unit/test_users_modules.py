@@ -9,7 +9,7 @@ import pytest
 from eventually import eventually
 from server import BACKEND, Start, failed_start
 from websockets.sync.client import connect as connect_client
-from wss.config.settings import SettingError
+from wss.config.environment import SettingError
 from wss.process import app_loader
 
 

@@ -110,7 +110,7 @@ def upstream(value: str) -> str:
         )
     host, _, number = value.lower().rpartition(":")
     try:
-        is_address = _host(host) and not host.startswith("[") and 1 <= port(number)
+        is_address = _host(host) and not host.startswith("[") and port(number) >= 1
     except ValueError:
         is_address = False
     if not is_address:
