@@ -6,6 +6,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ _STACKS = pytest.StashKey[list[Stack]]()  # stacks that a test used: its failure
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("wss", "a running deployment")
     group.addoption("--url", help="run the client-side tests against this wss:// URL (which serves the default app)")
+    group.addoption("--echo", action="store_true", help="the URL serves an echo that may be another server than ours")
     group.addoption("--ca", type=Path, help="PEM file of the CA to trust for --url (default: the system's CAs)")
 
 
@@ -60,9 +62,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--url"):
-        needs_engine = [item for item in items if "engine" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=needs_engine)
-        items[:] = [item for item in items if item not in needs_engine]
+        deselected = [item for item in items if not _runs_with_url(config, item)]
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
     items.sort(key=lambda item: item.get_closest_marker("stops_the_stack") is not None)
     # Groups start in this order: the everyday run first; in each part first what takes long, because it must not be
     # alone at the end, with an idle core beside it.
@@ -72,6 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.get_closest_marker("long") is None,
             "tests/e2e/" not in item.nodeid,
         )
+    )
+
+
+def _runs_with_url(config: pytest.Config, item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    is_echo = config.getoption("--echo")
+    return (
+        "engine" not in fixtures
+        and (is_echo or "echo" not in fixtures)
+        and not (is_echo and item.get_closest_marker("own_backend"))
     )
 
 
@@ -212,6 +224,12 @@ def target(request: pytest.FixtureRequest, profile: str) -> Target:
     stack = request.getfixturevalue("stack")
     request.node.stash.setdefault(_STACKS, []).append(stack)
     return target_of(stack, request.getfixturevalue("ca_file"))
+
+
+@pytest.fixture
+def echo(target: Target, profile: str) -> Target:
+    """A server that returns each message: the probe handler's echo, or the deployment that --url and --echo name."""
+    return target if profile == "url" else replace(target, path=f"{target.path}?app=echo")
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,6 @@ from client import Target
 from fixtures import Connect
 from websocket import ABNF
 
-pytestmark = pytest.mark.usefixtures("stack")  # not with --url: that deployment need not echo
-
-ECHO = "?app=echo"
-
 
 @pytest.mark.parametrize(
     ("opcode", "payload"),
@@ -25,22 +21,22 @@ ECHO = "?app=echo"
         pytest.param(ABNF.OPCODE_BINARY, os.urandom(1024 * 1024), id="1 MiB"),
     ],
 )
-def test_a_message_comes_back_unchanged(target: Target, connect: Connect, opcode: int, payload: bytes) -> None:
-    ws = connect(target, ECHO)
+def test_a_message_comes_back_unchanged(echo: Target, connect: Connect, opcode: int, payload: bytes) -> None:
+    ws = connect(echo)
     ws.send(payload, opcode)
     assert ws.recv_data() == (opcode, payload)
 
 
-def test_fragments_come_back_as_one_message(target: Target, connect: Connect) -> None:
-    ws = connect(target, ECHO)
+def test_fragments_come_back_as_one_message(echo: Target, connect: Connect) -> None:
+    ws = connect(echo)
     _send_frame(ws, b"to", ABNF.OPCODE_TEXT, final=False)
     _send_frame(ws, b"", ABNF.OPCODE_CONT, final=False)
     _send_frame(ws, b"m", ABNF.OPCODE_CONT, final=True)
     assert ws.recv_data() == (ABNF.OPCODE_TEXT, b"tom")
 
 
-def test_a_ping_between_fragments_is_answered_at_once(target: Target, connect: Connect) -> None:
-    ws = connect(target, ECHO)
+def test_a_ping_between_fragments_is_answered_at_once(echo: Target, connect: Connect) -> None:
+    ws = connect(echo)
     _send_frame(ws, b"to", ABNF.OPCODE_TEXT, final=False)
     ws.ping(b"are you there?")
     opcode, frame = ws.recv_data_frame(control_frame=True)
@@ -49,8 +45,8 @@ def test_a_ping_between_fragments_is_answered_at_once(target: Target, connect: C
     assert ws.recv_data() == (ABNF.OPCODE_TEXT, b"tom")
 
 
-def test_messages_in_flight_keep_their_order(target: Target, connect: Connect) -> None:
-    ws = connect(target, ECHO)
+def test_messages_in_flight_keep_their_order(echo: Target, connect: Connect) -> None:
+    ws = connect(echo)
     sent = [f"message {number}" for number in range(200)]
     for message in sent:
         ws.send(message)
@@ -61,6 +57,7 @@ def _send_frame(ws: websocket.WebSocket, payload: bytes, opcode: int, *, final: 
     ws.send_frame(ABNF.create_frame(payload, opcode, fin=int(final)))
 
 
+@pytest.mark.usefixtures("stack")
 def test_a_close_is_answered_even_if_the_handler_receives_nothing(target: Target, connect: Connect) -> None:
     ws = connect(target, "?app=idle")
     for _ in range(500):

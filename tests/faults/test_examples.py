@@ -1,0 +1,167 @@
+"""Rows 1 to 8, 11 and 14 of the contract, with servers other than ours behind the proxies: those in examples/."""
+
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+import socketio  # type: ignore[import-untyped]
+from client import TIMEOUT, UPGRADE, http_request
+from closing import SERVICE_RESTART, close_code
+from eventually import eventually
+from example_servers import Example, running_example
+from fixtures import Connect, NewStack
+from stack import REPOSITORY
+
+pytestmark = [pytest.mark.long, pytest.mark.profiles("nginx", "apache")]
+
+FORGED = "203.0.113.7"
+FORGERIES = {
+    "X-Real-IP": FORGED,
+    "X-Forwarded-For": f"{FORGED}, 198.51.100.1",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "1",
+    "X-Forwarded-Proto": "http",
+    "Forwarded": f"for={FORGED};host=evil.example;proto=http",
+}
+
+
+@pytest.fixture(scope="module")
+def example(
+    request: pytest.FixtureRequest, profile: str, new_shared_stack: NewStack, ca_file: Path
+) -> Iterator[Example]:
+    with running_example(request.param, profile, new_shared_stack, ca_file) as example:
+        yield example
+
+
+def with_examples(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("example", names, indirect=True)
+
+
+@with_examples("fastapi", "node", "host")
+def test_the_contract_holds_for_an_echo_of_another_server(example: Example) -> None:
+    """As in docs/existing-server.md; the tests that need our backend are left out."""
+    command = ["pytest", "tests/e2e", "--numprocesses=0", "--url", example.target.url, "--echo"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "E2E_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--ca", str(example.target.ca)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed
+    assert int(passed[1]) > 50, done.stdout
+
+
+@with_examples("fastapi")
+def test_a_websocket_and_http_share_the_pool_of_a_fastapi_application(example: Example, connect: Connect) -> None:
+    ws = connect(replace(example.target, path="/ws/notes/tea"))
+    for note in ("湯姆", "two"):
+        ws.send(note)
+        assert ws.recv() == "stored"
+    response = http_request(example.target, "/api/notes/tea")
+    assert (response.status, json.loads(response.text)) == (200, ["湯姆", "two"])
+
+
+@with_examples("fastapi")
+def test_refusals_of_the_application_reach_the_client(example: Example) -> None:
+    assert http_request(example.target, "/ws/none", headers=UPGRADE).status == 403
+    refused = http_request(example.target, "/api/none")
+    assert (refused.status, json.loads(refused.text)) == (404, {"detail": "Not Found"})
+    # HTTP_PATHS never passes Upgrade on.
+    assert http_request(example.target, "/api/whoami", headers=UPGRADE).status == 200
+
+
+@with_examples("fastapi", "node")
+def test_the_application_sees_the_address_scheme_and_host_of_each_client(example: Example, clients: str) -> None:
+    headers = [argument for name, value in FORGERIES.items() for argument in ("--header", f"{name}: {value}")]
+    curl = ["curl", "--silent", "--show-error", "--cacert", "/ca.pem", "--write-out", r"\n%{local_ip}", *headers]
+    url = "https://wss.example/api/whoami"
+    assert example.target.ca
+    output = example.stack.run_beside(clients, [*curl, url], {"/ca.pem": example.target.ca})
+    seen, own_address = output.splitlines()
+    assert json.loads(seen) == {"address": own_address, "url": url}
+
+
+@with_examples("fastapi", "node")
+def test_the_application_sees_the_port_that_the_client_used(example: Example) -> None:
+    seen = json.loads(http_request(example.target, "/api/whoami", headers=FORGERIES).text)
+    assert seen["url"] == f"https://{example.target.authority}/api/whoami"
+
+
+def _socketio_client(example: Example, transports: list[str]) -> socketio.Client:
+    session = requests.Session()
+    session.verify = str(example.target.ca)
+    session.trust_env = False  # REQUESTS_CA_BUNDLE would replace the line above
+    client = socketio.Client(http_session=session, reconnection=False)
+    client.connect(f"https://{example.target.authority}", headers=FORGERIES, transports=transports)
+    return client
+
+
+@with_examples("socketio")
+@pytest.mark.parametrize(
+    ("transports", "transport"),
+    [(["polling"], "polling"), (["websocket"], "websocket"), (["polling", "websocket"], "websocket")],
+    ids=["long polling", "WebSocket", "upgrade of long polling"],
+)
+def test_socketio_works_with_each_transport(example: Example, transports: list[str], transport: str) -> None:
+    client = _socketio_client(example, transports)
+    try:
+        assert client.transport() == transport
+        data = {"text": "湯姆", "binary": b"\x00\xff", "long": "x" * 100_000}
+        assert client.call("echo", data, timeout=TIMEOUT) == data
+        seen = client.call("whoami", timeout=TIMEOUT)
+        # Connections to the published loopback port arrive from the bridge of one of the proxy's networks.
+        networks = example.stack.container().attrs["NetworkSettings"]["Networks"].values()
+        assert seen["address"] in {network["Gateway"] for network in networks}
+        assert seen["host"] == example.target.authority
+    finally:
+        client.disconnect()
+
+
+@with_examples("socketio")
+def test_socketio_rooms_reach_clients_on_both_transports(example: Example) -> None:
+    polling, websocket = (_socketio_client(example, [transport]) for transport in ("polling", "websocket"))
+    said: queue.Queue[str] = queue.Queue()
+    try:
+        for client in (polling, websocket):
+            client.on("said", said.put)
+            assert client.call("join", "tea", timeout=TIMEOUT) == "tea"
+        websocket.emit("say", ("tea", "hello"))
+        assert [said.get(timeout=TIMEOUT) for _ in range(2)] == ["hello", "hello"]
+    finally:
+        polling.disconnect()
+        websocket.disconnect()
+
+
+# The last tests of each example: they stop it.
+
+
+@with_examples("fastapi", "node")
+def test_a_stop_closes_clients_with_the_code_of_the_application(example: Example, connect: Connect) -> None:
+    """A stop reaches proxy and application at once. uvicorn sends 1012, and so does examples/node on SIGTERM."""
+    websockets = [connect(example.target) for _ in range(20)]
+    with ThreadPoolExecutor(len(websockets) + 1) as pool:
+        stopped = pool.submit(example.stack.compose, "stop")
+        codes = list(pool.map(close_code, websockets))
+        assert stopped.result().code == 0
+    assert codes == [SERVICE_RESTART] * len(websockets)
+
+
+@with_examples("socketio")
+def test_a_stop_disconnects_socketio_clients(example: Example) -> None:
+    client = _socketio_client(example, ["websocket"])
+    assert example.stack.compose("stop").code == 0
+    eventually(lambda: not client.connected, "the client notices the stop")
