@@ -6,14 +6,17 @@ import queue
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
 import socketio  # type: ignore[import-untyped]
+import websocket
 from client import TIMEOUT, UPGRADE, http_request
 from closing import SERVICE_RESTART, close_code
 from eventually import eventually
@@ -133,17 +136,17 @@ def test_socketio_works_with_each_transport(example: Example, transports: list[s
 
 @with_examples("socketio")
 def test_socketio_rooms_reach_clients_on_both_transports(example: Example) -> None:
-    polling, websocket = (_socketio_client(example, [transport]) for transport in ("polling", "websocket"))
+    polling, upgraded = (_socketio_client(example, [transport]) for transport in ("polling", "websocket"))
     said: queue.Queue[str] = queue.Queue()
     try:
-        for client in (polling, websocket):
+        for client in (polling, upgraded):
             client.on("said", said.put)
             assert client.call("join", "tea", timeout=TIMEOUT) == "tea"
-        websocket.emit("say", ("tea", "hello"))
+        upgraded.emit("say", ("tea", "hello"))
         assert [said.get(timeout=TIMEOUT) for _ in range(2)] == ["hello", "hello"]
     finally:
         polling.disconnect()
-        websocket.disconnect()
+        upgraded.disconnect()
 
 
 # The last tests of each example: they stop it.
@@ -158,6 +161,7 @@ def test_a_stop_closes_clients_with_the_code_of_the_application(example: Example
         codes = list(pool.map(close_code, websockets))
         assert stopped.result().code == 0
     assert codes == [SERVICE_RESTART] * len(websockets)
+    assert _exit_codes(example) == {"app": 0, example.stack.profile: 0}
 
 
 @with_examples("socketio")
@@ -165,3 +169,28 @@ def test_a_stop_disconnects_socketio_clients(example: Example) -> None:
     client = _socketio_client(example, ["websocket"])
     assert example.stack.compose("stop").code == 0
     eventually(lambda: not client.connected, "the client notices the stop")
+    assert _exit_codes(example) == {"app": 0, example.stack.profile: 0}
+
+
+def _exit_codes(example: Example) -> dict[str, int]:
+    """Return the exit codes of the application and the proxy (137: killed after the grace period)."""
+    services = ("app", example.stack.profile)
+    return {name: example.stack.container(name).attrs["State"]["ExitCode"] for name in services}
+
+
+@with_examples("host")
+def test_a_proxy_that_stops_lets_clients_finish_until_its_grace_period_ends(example: Example, connect: Connect) -> None:
+    """It cannot send close frames of another server, and that server does not know of the stop."""
+    ws = connect(example.target)
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(example.stack.compose, "stop", example.stack.profile)
+        seconds = 0.0
+        started = time.monotonic()
+        with suppress(websocket.WebSocketConnectionClosedException, OSError):
+            while True:
+                ws.send("tom")
+                assert ws.recv() == "tom"
+                seconds = time.monotonic() - started
+        assert stopped.result().code == 0
+    assert 10 < seconds < 25
+    assert example.stack.container().attrs["State"]["ExitCode"] == 0
