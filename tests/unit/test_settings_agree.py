@@ -72,3 +72,11 @@ def test_the_readme_has_exactly_the_settings() -> None:
 def test_the_readme_has_the_default(name: str) -> None:
     default = documented()[name]
     assert ("" if default.startswith("*(") else default) == SETTINGS[name].default
+
+
+def test_the_documentation_lists_the_settings_that_are_refused_with_an_upstream() -> None:
+    of_direct = {"DIRECT_PORT"}
+    refused = by_name(Settings).keys() - by_name(UpstreamSettings).keys() - INTERNAL - of_direct
+    text = (REPOSITORY / "docs" / "existing-server.md").read_text()
+    paragraph = text.partition("Configure your server instead:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"`([A-Z_]+)`", paragraph) == sorted(refused)
