@@ -13,27 +13,56 @@ from stack import Stack
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 
-# Each input line is one combination: TLS_POLICY, HSTS, PROXY_PROTOCOL, HTTPS_PORT, the directory of the pair, WS_PATHS.
 CHECK = {
     "nginx": "render >/run/rendered.conf && nginx -t -q -c /run/rendered.conf -e stderr",
     "apache": "render >/run/rendered.conf && apache2 -f /etc/apache2/httpd.conf -t",
 }
-SCRIPT = """
-while read -r TLS_POLICY HSTS PROXY_PROTOCOL HTTPS_PORT pair WS_PATHS; do
-    export TLS_POLICY HSTS PROXY_PROTOCOL HTTPS_PORT WS_PATHS
-    ln -sfn "/pairs/$pair" /tls/current
-    output=$(bash -euc '%s' 2>&1) && echo accepted || echo "$TLS_POLICY $HSTS $PROXY_PROTOCOL $pair $WS_PATHS: $output"
+# The fields of an input line, and their defaults; PAIR is a directory. No value contains the separator.
+DEFAULTS = {
+    **dict(
+        zip(
+            ("TLS_POLICY", "HSTS", "PROXY_PROTOCOL", "HTTPS_PORT", "PAIR"),
+            ("intermediate", "0", "off", "443", "."),
+            strict=True,
+        )
+    ),
+    **dict.fromkeys(("UPSTREAM", "ORIGINS", "MAX_BODY", "IDLE_TIMEOUT", "PROXY_CONNECTIONS", "HTTP_PATHS"), ""),
+    "WS_PATHS": "",
+}
+SCRIPT = f"""
+while IFS='|' read -r {" ".join(DEFAULTS)}; do
+    export {" ".join(DEFAULTS)}
+    ln -sfn "/pairs/$PAIR" /tls/current
+    output=$(bash -euc '%s' 2>&1) && echo accepted || echo "$PAIR $UPSTREAM $HTTP_PATHS $WS_PATHS: $output"
 done <<<"$COMBINATIONS"
 """
 # With a duplicate, and a name that needs a larger hash in nginx than the default.
 DOMAIN = f"localhost,wss.example,WSS.example,[2001:db8::1],{'a' * 63}.example"
+
+
+def _line(**values: str) -> str:
+    assert values.keys() <= DEFAULTS.keys()
+    return "|".join({**DEFAULTS, **values}.values())
+
+
+UPSTREAMS: list[dict[str, str]] = [
+    {},
+    {"UPSTREAM": "app.example:9000", "IDLE_TIMEOUT": "86400", "PROXY_CONNECTIONS": "1"},
+    {
+        "UPSTREAM": "192.0.2.1:1",
+        "HTTP_PATHS": "/*",
+        "MAX_BODY": "1024M",
+        "ORIGINS": "https://[::1]:8443,http://*.a-b.c",
+    },
+]
 COMBINATIONS = [
-    f"{policy} {hsts} {proxy_protocol} {port} {pair}"
+    _line(TLS_POLICY=policy, HSTS=hsts, PROXY_PROTOCOL=proxy_protocol, HTTPS_PORT=port, PAIR=pair, **upstream)
     for policy in ("intermediate", "modern")
     for hsts in ("0", "1")
     for proxy_protocol in ("off", "on")
     for port in ("443", "127.0.0.1:8443")
     for pair in ("alone", "with-ca", "with-crl")
+    for upstream in UPSTREAMS
 ]
 
 
@@ -101,9 +130,9 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
     stack.build()
 
     def assert_accepted(values: list[str]) -> None:
-        assert _check(stack, tmp_path, [f"intermediate 0 off 443 . {value}" for value in values]) == ["accepted"] * len(
-            values
-        )
+        for upstream in ("", "app:9000"):
+            lines = [_line(UPSTREAM=upstream, HTTP_PATHS=value if upstream else "", WS_PATHS=value) for value in values]
+            assert _check(stack, tmp_path, lines) == ["accepted"] * len(values)
 
     assert all(_is_accepted_by_check(value) for value in WS_PATHS)
     assert_accepted(WS_PATHS)
@@ -115,7 +144,7 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
 
     assert_any_accepted()
     # The test is able to fail.
-    assert _check(stack, tmp_path, ['intermediate 0 off 443 . /"']) != ["accepted"]
+    assert _check(stack, tmp_path, [_line(WS_PATHS='/"')]) != ["accepted"]
 
 
 @pytest.mark.profiles("nginx", "apache")
@@ -138,4 +167,4 @@ def test_every_combination_of_options_is_accepted(
 
     assert _check(stack, tmp_path, COMBINATIONS) == ["accepted"] * len(COMBINATIONS)
     # The check is able to fail: here the pair is missing.
-    assert _check(stack, tmp_path, ["intermediate 0 off 443 nowhere"]) != ["accepted"]
+    assert _check(stack, tmp_path, [_line(PAIR="nowhere")]) != ["accepted"]

@@ -7,35 +7,18 @@ import pytest
 from client import UPGRADE, http_request, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
-from stack import REPOSITORY
 from time_limit import time_limit
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
 
-# The file and line with the limit of 10,000, the log message, and the directory of the file in the image.
-LIMITS = {
-    "nginx": ("nginx.conf", "limit_conn websockets 10000;", 'limiting connections by zone "websockets"', "/etc/nginx"),
-    "apache": ("httpd.conf", "QS_EventRequestLimit WEBSOCKET 10000", "mod_qos(012)", "/etc/apache2"),
-}
-OVERRIDE = """
-services:
-  {profile}:
-    volumes: ["{config}:{directory}/{name}:ro"]
-"""
+LOGGED = {"nginx": 'limiting connections by zone "websockets"', "apache": "mod_qos(012)"}
 
 
 def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
-    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect, tmp_path: Path
+    profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
 ) -> None:
-    name, line, message, directory = LIMITS[profile]
-    config, override = tmp_path / name, tmp_path / "low-limit.yaml"
-    shipped = (REPOSITORY / profile / name).read_text()
-    assert line in shipped
-    config.write_text(shipped.replace(line, line.replace("10000", "3")))
-    override.write_text(OVERRIDE.format(profile=profile, config=config, directory=directory, name=name))
     # With two replicas: for its own limit, the proxy must not try another replica.
-    files = (REPOSITORY / "compose.yaml", override)
-    stack = new_stack(profile, files=files, WS_PATHS="/wss,/ws/*,/")
+    stack = new_stack(profile, WS_PATHS="/wss,/ws/*,/", PROXY_CONNECTIONS="3")
     stack.up("--scale=backend=2")
     target = target_of(stack, ca_file)
     # One limit for all paths.
@@ -46,7 +29,7 @@ def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert "none has room" in refused.text
     assert http_request(target, path="/").status == 200
-    stack.wait_for_log(profile, message)
+    stack.wait_for_log(profile, LOGGED[profile])
     opened.pop().close()
     eventually(lambda: http_request(target, headers=UPGRADE).status == 101, "a client gets 101 after one has closed")
     for ws in opened:

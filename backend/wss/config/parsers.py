@@ -115,8 +115,8 @@ def upstream(value: str) -> str:
         is_address = False
     if not is_address:
         raise ValueError(
-            "not host:port. Give the name of a service or host, or an IPv4 address, and a port, without scheme and path,"
-            " for example app:9000, or host.docker.internal:9000 for a port of this machine"
+            "not host:port. Give the name of a service or host, or an IPv4 address, and a port, without scheme and"
+            " path, for example app:9000, or host.docker.internal:9000 for a port of this machine"
         )
     if host == "localhost" or host.startswith("127."):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The settings of nginx and httpd. They render their own configuration; here the values are validated before a start."""
+"""The settings of nginx and httpd, validated before a start. The proxies render their configurations themselves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
