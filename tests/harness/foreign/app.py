@@ -1,5 +1,6 @@
 """An ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html), as somebody else would write it."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -42,9 +43,11 @@ async def _http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     path = scope["path"]
     if path.endswith("/stream"):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
-        await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await receive()  # the request's body
+        left = asyncio.ensure_future(receive())
+        while not left.done():  # httpd notices only when it writes that its client has left
+            await send({"type": "http.response.body", "body": b"data: next\n\n", "more_body": True})
+            await asyncio.wait([left], timeout=0.5)
         print("the reader of the stream has left", flush=True)
         return
     size = 0
