@@ -51,6 +51,35 @@ def test_process_request_decides_before_the_websocket_opens() -> None:
         assert (response.status_code, response.body) == (401, b"Log in.")
 
 
+@pytest.mark.parametrize(
+    ("extra", "status"),
+    [
+        pytest.param(b"", 401, id="nothing"),
+        # websockets refuses a line of more than 8 KB, and picows accepts it.
+        pytest.param(b"Cookie: " + b"a" * 15_000 + b"\r\n", 401, id="a cookie of 15 KB"),
+        pytest.param(b"Content-Length: 0\r\n", 401, id="an empty body"),
+        pytest.param("X: J\u00fcrgen\r\n".encode(), 401, id="a value that is not ASCII"),
+        pytest.param(b"".join(b"X-%d: 1\r\n" % number for number in range(90)), 401, id="95 headers"),
+        pytest.param(b"".join(b"X-%d: 1\r\n" % number for number in range(200)), 400, id="205 headers"),
+        pytest.param(b"Content-Length: 0\r\nContent-Length: 0\r\n", 400, id="two lengths"),
+        pytest.param(b"Content-Length: 5\r\n", 400, id="a body"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n", 400, id="a body in chunks"),
+        pytest.param(b"X: 1\r\n folded\r\n", 400, id="a folded line"),
+        pytest.param(b"X : 1\r\n", 400, id="a space before the colon"),
+        pytest.param(b"X(: 1\r\n", 400, id="a name that is no token"),
+        pytest.param(b"X: \x01\r\n", 400, id="a control character"),
+        pytest.param(b"X\r\n", 400, id="no colon"),
+    ],
+)
+def test_no_request_gets_past_process_request(extra: bytes, status: int) -> None:
+    with (
+        serve(Application(echo, _token)) as server,
+        socket.create_connection(("localhost", server.port), 60) as client,
+    ):
+        client.sendall(HANDSHAKE.removesuffix(b"\r\n") + extra + b"\r\n")
+        assert client.recv(13) == f"HTTP/1.1 {status} ".encode()
+
+
 def test_a_response_has_the_headers_of_the_application() -> None:
     def forbid(connection: Connection, _: Request) -> Response:
         response = connection.respond(403, "Elsewhere.")

@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict
 from picows import WSUpgradeRequest
-from websockets.exceptions import InvalidHandshake
-from websockets.http11 import Request
-from websockets.streams import StreamReader
+from picows.picows import _parse_http_request  # type: ignore[attr-defined]  # the stub leaves it out
 
 
 class HttpRequest(NamedTuple):
@@ -23,21 +21,14 @@ class HttpRequest(NamedTuple):
 
     @classmethod
     def parse(cls, head: bytes) -> "HttpRequest | None":
-        """Parse a head that ends after its last header; return None if it is malformed, which picows answers."""
-        reader = StreamReader()
-        reader.feed_data(head + b"\r\n")
-        parsing = Request.parse(reader.read_line)
+        """Parse a head that ends after its last header; return None if it is malformed.
+
+        With the parser of picows, which reads the request later: two parsers could disagree.
+        """
         try:
-            next(parsing)
-        except StopIteration as stop:
-            request: Request = stop.value
-            items = ((name, value.encode("iso-8859-1")) for name, value in request.headers.raw_items())
-            return cls(
-                request.path, CIMultiDict((name, value.decode("ascii", "surrogateescape")) for name, value in items)
-            )
-        except (ValueError, InvalidHandshake):
-            pass
-        return None
+            return cls.from_picows(_parse_http_request(head.removesuffix(b"\r\n")))
+        except RuntimeError:
+            return None
 
     def opaque_headers(self) -> Iterator[tuple[str, str]]:
         """Yield names and values, with bytes that are not ASCII as ISO-8859-1, as websockets has them."""

@@ -26,6 +26,9 @@ _TLS_HERE = plain_response(
     HTTPStatus.BAD_REQUEST, "This port does not speak TLS: TLS ends at the proxy before it.", reason="tls"
 )
 _NOT_HTTP = plain_response(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request.", reason="malformed")
+_MALFORMED = plain_response(
+    HTTPStatus.BAD_REQUEST, "A header of this request is malformed, or it has a body.", reason="malformed"
+)
 _NOT_GET = plain_response(
     HTTPStatus.METHOD_NOT_ALLOWED, "Connect with a WebSocket client.", {"Allow": "GET"}, reason="method"
 )
@@ -137,12 +140,15 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         elif line[1] == b"GET" and line[2] == b"1.1":
             self._accepted.transport = self._transport
             self._accepted.certificate = self._transport.get_extra_info("peercert")
-            if self._prepare and (request := HttpRequest.parse(bytes(head))):
+            if not self._prepare:
+                self._pass_on()
+            elif request := HttpRequest.parse(bytes(head)):
                 self._deadline.cancel()
                 self._transport.pause_reading()
                 self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_pass_on(request))
             else:
-                self._pass_on()
+                # Nothing passes that was not prepared: it could become a WebSocket without process_request.
+                self._refuse(_MALFORMED)
         else:
             self._refuse(_OLD_HTTP if line[1] == b"GET" else _NOT_GET)
 
