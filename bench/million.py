@@ -88,7 +88,7 @@ def requirements(costs: Costs) -> dict[str, Requirement]:
         "proxies": Requirement(
             f"{PER_PROXY:,} websockets each, one per host",
             CLIENTS / PER_PROXY,
-            "`worker_connections` and `limit_conn` of nginx.conf",
+            "`PROXY_CONNECTIONS`",
         ),
         "files": Requirement(
             f"{FILES:,} per proxy, two per client", 2 * CLIENTS / FILES, "the hard limit, and the limit in `start`"
