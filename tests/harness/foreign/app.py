@@ -59,5 +59,7 @@ async def _http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     status = int(path.rpartition("/")[2]) if "/status/" in path else 200
     body = json.dumps({**_seen(scope), "method": scope["method"], "body": size}).encode()
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode()), (b"x-from", b"app")]
+    if status == 426:
+        headers.append((b"upgrade", b"websocket"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
