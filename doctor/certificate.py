@@ -66,6 +66,15 @@ def check_certificate(context: Context) -> Iterator[Finding]:
             "browsers accept only RSA keys of at least 2048 bits, P-256 and P-384",
             "Reissue it with an ECDSA key on P-256",
         )
+    for certificate in context.chain:
+        if _signature_hash(certificate) == "no hash":  # Ed25519 and others include it
+            yield warning(
+                "certificate-signature",
+                f"{_short_name(certificate.subject)} is signed with an algorithm that browsers do not know",
+                "browsers accept only signatures with RSA keys, P-256 and P-384",
+                "Reissue it with a CA that has an ECDSA key on P-256",
+            )
+            break
     if error := _strict_error(context):
         yield warning(
             "certificate-strict",

@@ -22,7 +22,17 @@ from fixtures import Connect, NewStack
 from pairs import write_pair
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from run import Run
-from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, DOMAIN, OWN_ORIGINS, PROBE, PROFILES, REPOSITORY, Stack
+from stack import (
+    ALLOWED_ORIGIN,
+    COVERED_BUT_FOREIGN,
+    DOMAIN,
+    OWN_ORIGINS,
+    PROBE,
+    PROFILES,
+    REPOSITORY,
+    WITHOUT_SERVER_NAME,
+    Stack,
+)
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 _RUN = pytest.StashKey[Run]()
@@ -146,10 +156,11 @@ def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def certs(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CERTS_DIR with a valid pair. It covers DOMAIN, and one name that is not in DOMAIN."""
+    """A CERTS_DIR with a valid pair. It covers DOMAIN, and a name and an address that are not in DOMAIN."""
     directory = tmp_path_factory.mktemp("certs")
     # RSA, because most of the cipher suites that must be refused need an RSA key.
-    write_pair(ca.issue_cert(*DOMAIN, COVERED_BUT_FOREIGN, key_type=trustme.KeyType.RSA), directory)
+    names = (*DOMAIN, COVERED_BUT_FOREIGN, WITHOUT_SERVER_NAME)
+    write_pair(ca.issue_cert(*names, key_type=trustme.KeyType.RSA), directory)
     return directory
 
 

@@ -4,7 +4,8 @@ Clients build a path from the leaf to a root that they know. They try known root
 that an expired certificate which is not on the path does no harm, such as a cross-signed root (RFC 4158 section 2.4).
 """
 
-from collections.abc import Iterable
+import ssl
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,12 +27,12 @@ SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NO_ISSUER = (2, 18, 19, 20, 21)
 # Those of X509_V_FLAG_X509_STRICT that are about an extension (RFC 5280 section 4.2.1).
-_EXTENSIONS = {
-    **dict.fromkeys((80, 89), "basicConstraints"),
-    **dict.fromkeys((81, 82, 92), "keyUsage"),
-    **dict.fromkeys((85, 90), "authorityKeyIdentifier"),
-    **dict.fromkeys((86, 91), "subjectKeyIdentifier"),
-    **dict.fromkeys((87, 88), "subjectAltName"),
+_STRICT: dict[int, type[x509.ExtensionType]] = {
+    **dict.fromkeys((80, 89), x509.BasicConstraints),
+    **dict.fromkeys((81, 82, 92), x509.KeyUsage),
+    **dict.fromkeys((85, 90), x509.AuthorityKeyIdentifier),
+    **dict.fromkeys((86, 91), x509.SubjectKeyIdentifier),
+    **dict.fromkeys((87, 88), x509.SubjectAlternativeName),
 }
 
 
@@ -52,9 +53,11 @@ def subject(certificate: x509.Certificate) -> str:
 def in_order(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     """Return the leaf and, level by level, those that issued what comes before; all others are left out.
 
-    RFC 8446 section 4.4.2: each certificate certifies the one before it.
+    RFC 8446 section 4.4.2: each certificate certifies the one before it. Of two for the same CA, the one that is valid
+    longer comes first: GnuTLS tries no other.
     """
     chain, rest = [leaf], [one for one in dict.fromkeys(others) if one != leaf]
+    rest.sort(key=lambda one: one.not_valid_after_utc, reverse=True)
     for certificate in chain:  # it grows meanwhile
         for other in rest:
             if other not in chain and issued(other, certificate):
@@ -78,8 +81,6 @@ class Verdict:
 
     path: list[x509.Certificate]
     """The certificates that a client verifies, from the leaf to the trust anchor."""
-    is_private: bool
-    """Whether the trust anchor is not among the known roots: clients of a private CA have it."""
     warnings: list[str]
 
 
@@ -92,7 +93,7 @@ def check_chain(pair: Pair, roots: Iterable[Path], *, is_complete: bool = False)
     known = [root for file in files if file != SYSTEM_ROOTS for root in _read_roots(file)]
     store = _store(known, SYSTEM_ROOTS if SYSTEM_ROOTS in files else None)
     try:
-        return Verdict(_verify(store, pair), is_private=False, warnings=_strict_warnings(store, pair))
+        return Verdict(_verify(store, pair), warnings=[])
     except ChainError as error:
         if error.code not in _NO_ISSUER:
             raise CertificateError(_explain(error, pair)) from None
@@ -101,7 +102,7 @@ def check_chain(pair: Pair, roots: Iterable[Path], *, is_complete: bool = False)
         path = _verify(store, pair, crypto.X509StoreFlags.PARTIAL_CHAIN)
     except ChainError as error:
         raise CertificateError(_explain(error, pair)) from None
-    return Verdict(path, is_private=True, warnings=[*_root_warnings(pair), *_strict_warnings(store, pair)])
+    return Verdict(path, warnings=_root_warnings(pair))
 
 
 def _read_roots(file: Path) -> tuple[x509.Certificate, ...]:
@@ -171,24 +172,44 @@ def _root_warnings(pair: Pair) -> list[str]:
     ]
 
 
-def _strict_warnings(store: crypto.X509Store, pair: Pair) -> list[str]:
+def explain_strict(error: ssl.SSLCertVerificationError, path: Sequence[x509.Certificate]) -> str:
+    """Return the warning for a chain that only clients with X509_V_FLAG_X509_STRICT reject."""
+    extension = _STRICT.get(error.verify_code)
+    faulty = next((one for one in path if extension and _is_faulty(one, extension, error.verify_code)), None)
+    what = subject(faulty) if faulty else "the chain"
+    named = f" (extension {extension.oid._name})" if extension else ""
+    command = " (openssl req -x509 -addext keyUsage=critical,keyCertSign,cRLSign)" if extension is x509.KeyUsage else ""
+    return (
+        f"Python 3.13 and other strict clients refuse {what}: {error.verify_message}{named}."
+        f" Reissue it as RFC 5280 requires{command}"
+    )
+
+
+def _is_faulty(certificate: x509.Certificate, extension: type[x509.ExtensionType], code: int) -> bool:
     try:
-        _verify(store, pair, crypto.X509StoreFlags.X509_STRICT)
-    except ChainError as error:
-        extension = _EXTENSIONS.get(error.code, "")
-        command = " (openssl req -x509 -addext keyUsage=critical,keyCertSign,cRLSign)" if error.code == 92 else ""
-        return [
-            f"Python 3.13 and other strict clients refuse {subject(error.certificate)}: {error}"
-            f"{f' (extension {extension})' if extension else ''}. Reissue it as RFC 5280 requires{command}"
-        ]
-    return []
+        found = certificate.extensions.get_extension_for_class(extension)
+    except x509.ExtensionNotFound:
+        is_root, is_ca = certificate.issuer == certificate.subject, _is_ca(certificate)
+        # A root needs no authorityKeyIdentifier, and a leaf no keyUsage and no subjectKeyIdentifier.
+        return not is_root if extension is x509.AuthorityKeyIdentifier else is_ca
+    is_critical_right = found.critical == (code in (88, 89))
+    return code in (80, 81, 82, 87) or (code in (88, 89, 90, 91) and not is_critical_right)
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    with suppress(x509.ExtensionNotFound):
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    return False
 
 
 def _explain(error: ChainError, pair: Pair) -> str:
     certificate = error.certificate
-    leaf = certificate == pair.chain[0]
-    what = "the certificate" if leaf else f"{subject(certificate)}, which has issued it or its issuer,"
-    remedy = "Put a renewed pair there" if leaf else "Put the CA's current certificates there, as the CA offers them"
+    if certificate == pair.chain[0]:
+        what, remedy = "the certificate", "Put a renewed pair there"
+    else:
+        kind = "root" if certificate.issuer == certificate.subject else "intermediate"
+        what = f"the {kind} {subject(certificate)}"
+        remedy = "Put the CA's current certificates there, as the CA offers them"
     match error.code:
         case code if code == _EXPIRED:
             return f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC. {remedy}"

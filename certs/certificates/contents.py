@@ -5,7 +5,7 @@ without a line end between them do not matter. What is published is encoded agai
 """
 
 import re
-from base64 import b64encode
+from base64 import encodebytes
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from dataclasses import dataclass, field
@@ -98,8 +98,8 @@ def _load_key(label: str, body: str, password: bytes | None) -> PrivateKey:
     """Raises TypeError if the key is encrypted and there is no password."""
     headers = _HEADERS.match(body.replace("\r\n", "\n"))
     rest = body.replace("\r\n", "\n")[headers.end() :] if headers else body
-    lines = re.sub(r"(.{64})", r"\1\n", b64encode(_der(rest)).decode())
-    pem = f"-----BEGIN {label}-----\n{headers[1] + chr(10) if headers else ''}{lines}\n-----END {label}-----\n"
+    first = f"{headers[1]}\n" if headers else ""
+    pem = f"-----BEGIN {label}-----\n{first}{encodebytes(_der(rest)).decode()}-----END {label}-----\n"
     is_encrypted = label.startswith("ENCRYPTED") or bool(headers and "ENCRYPTED" in headers[1])
     # The validation of a long RSA key takes a minute; `check_pair` tries the key out in a handshake.
     return load_pem_private_key(pem.encode(), password if is_encrypted else None, unsafe_skip_rsa_key_validation=True)

@@ -9,28 +9,29 @@ from certificates import CertificateError
 
 # The same grammar as in backend/wss/config/parsers.py; tests/unit/test_domain_agree.py compares the two.
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*(?!\d+$){_LABEL}")
+_NAME = re.compile(rf"(\*\.(?=[^._]+\.[^_]+$))?({_LABEL}\.)*(?!\d+$){_LABEL}")
 # Top-level domains that no public CA validates: RFC 2606, RFC 6761, RFC 6762, RFC 8375, ICANN's .internal.
 _LOCAL = (".localhost", ".local", ".test", ".invalid", ".example", ".internal", ".home.arpa")
 
 
 def parse_domain(value: str) -> list[str]:
     """Return the names of DOMAIN in lower case, IPv6 addresses without brackets; raises CertificateError."""
-    names = [_name(item.strip().lower()) for item in value.split(",") if item.strip()]
+    names = [_name(item) for item in map(str.strip, value.split(",")) if item]
     if not names:
         raise CertificateError("DOMAIN contains no name. Set the names that clients use, such as DOMAIN=example.com")
     return names
 
 
-def _name(item: str) -> str:
+def _name(given: str) -> str:
+    item = given.lower()
     with suppress(ValueError):
-        if item == f"[{IPv6Address(item[1:-1])}]":
+        if item == f"[{IPv6Address(item[1:-1])}]" and "%" not in item:
             return item[1:-1]
     with suppress(ValueError):
         return str(IPv4Address(item))
-    if len(item) > 253 or not _NAME.fullmatch(item):
+    if len(item) > 253 or not given.isascii() or not _NAME.fullmatch(item):
         raise CertificateError(
-            f"DOMAIN has {item!r}, which is not a valid host name. Correct DOMAIN: names without scheme, port or path,"
+            f"DOMAIN has {given!r}, which is not a valid host name. Correct DOMAIN: names without scheme, port or path,"
             " separated by commas, such as DOMAIN=example.com,*.example.com"
         )
     return item
@@ -46,7 +47,7 @@ def is_public(name: str) -> bool:
 
 def concrete(name: str) -> str:
     """Return a name that clients can connect by: for a wildcard, one that it covers."""
-    return re.sub(r"^\*", "any-name", name)
+    return re.sub(r"^\*", "x", name)
 
 
 def covers(certificate_names: Iterable[str], name: str) -> bool:

@@ -5,7 +5,7 @@ import websocket
 from client import TIMEOUT, UPGRADE, Response, Target, exchange, http_request
 from eventually import eventually
 from fixtures import Connect
-from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, Stack
+from stack import ALLOWED_ORIGIN, COVERED_BUT_FOREIGN, WITHOUT_SERVER_NAME, Stack
 
 
 def test_a_get_without_upgrade_gets_426(target: Target) -> None:
@@ -86,6 +86,21 @@ def test_a_foreign_server_name_is_misdirected(target: Target) -> None:
     with target.open_tls(COVERED_BUT_FOREIGN) as connection:
         response = exchange(connection, [f"GET {target.path} HTTP/1.1", f"Host: {target.authority}"])
     assert response.status == 421
+
+
+@pytest.mark.parametrize(
+    ("server_name", "host", "status"),
+    [
+        *((None, "a.wild.example", 426), (None, "A.Wild.EXAMPLE", 426), (None, "xn--a-b_c.wild.example", 426)),
+        *((None, "wild.example", 421), (None, "a.b.wild.example", 421), (None, "awild.example", 421)),
+        *(("a.wild.example", "a.wild.example", 426), ("a.wild.example", "A.wild.example", 426)),
+        *(("a.wild.example", "a.b.wild.example", 421)),
+    ],
+)
+@pytest.mark.usefixtures("stack")
+def test_a_wildcard_in_domain_serves_one_label(target: Target, server_name: str | None, host: str, status: int) -> None:
+    with target.open_tls(server_name or WITHOUT_SERVER_NAME) as connection:
+        assert exchange(connection, ["GET /wss HTTP/1.1", f"Host: {host}"]).status == status
 
 
 @pytest.mark.parametrize("path", ["/", "/wss"])

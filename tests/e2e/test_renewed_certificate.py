@@ -9,7 +9,7 @@ from client import Target
 from eventually import eventually
 from fixtures import Connect
 from pairs import write_pair
-from stack import COVERED_BUT_FOREIGN, DOMAIN
+from stack import COVERED_BUT_FOREIGN, DOMAIN, WITHOUT_SERVER_NAME
 
 
 @pytest.mark.usefixtures("stack")
@@ -18,7 +18,8 @@ def test_new_clients_get_the_renewed_certificate_and_open_websockets_stay_open(
 ) -> None:
     before = serial(target)
     ws = connect(target)
-    write_pair(ca.issue_cert(*DOMAIN, COVERED_BUT_FOREIGN, key_type=trustme.KeyType.RSA), tmp_path)
+    names = (*DOMAIN, COVERED_BUT_FOREIGN, WITHOUT_SERVER_NAME)
+    write_pair(ca.issue_cert(*names, key_type=trustme.KeyType.RSA), tmp_path)
     for name in ("server.pem", "server.key"):
         (tmp_path / name).replace(certs / name)
     eventually(lambda: serial(target) != before, "the renewed certificate is served")

@@ -1,5 +1,6 @@
 """Every combination of options, and every WS_PATHS, results in a configuration that nginx and httpd accept."""
 
+import secrets
 import string
 from pathlib import Path
 
@@ -145,6 +146,82 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
     assert_any_accepted()
     # The test is able to fail.
     assert _check(stack, tmp_path, [_line(WS_PATHS='/"')]) != ["accepted"]
+
+
+LABEL = st.from_regex(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", fullmatch=True)
+NAME = st.builds("{}{}".format, st.sampled_from(["", "", "*."]), st.lists(LABEL, min_size=1, max_size=4).map(".".join))
+HOST = NAME | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]")
+SPACES = st.sampled_from(["", " ", "\n", "\t"])
+DOMAINS = st.lists(st.builds("{}{}{}".format, SPACES, HOST, SPACES), min_size=1, max_size=8).map(",".join)
+LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63])
+EXTREMES = [
+    "ec2-12-34-56-78.ap-northeast-1.compute.amazonaws.com",
+    f"{LONGEST}.{'d' * 61}",
+    f"*.{LONGEST}.{'d' * 59}",
+    ",".join(f"{i}.{LONGEST}.{'d' * 57}" for i in range(500)),
+    ",".join(f"*.{i}.{LONGEST}.{'d' * 55}" for i in range(500)),
+    ",".join(f"*.{i}.example.com,{i}.example.com" for i in range(250)),
+    " , _a-b_.example ,\n*.x-y.example\t,,",
+    "a.example,A.EXAMPLE,*.a.example,*.A.example",
+]
+EVERY_DOMAIN = """
+for file in /domains/*; do
+    export DOMAIN=$(<"$file")
+    output=$(bash -euc '%s' 2>&1) && echo accepted || echo "$file: $output"
+done
+"""
+
+
+def _is_a_domain(value: str) -> bool:
+    try:
+        read_settings({"DOMAIN": value})
+    except SettingError:
+        return False
+    return True
+
+
+@pytest.mark.profiles("nginx", "apache")
+def test_every_domain_that_check_accepts_is_accepted(
+    profile: str, new_stack: NewStack, ca: trustme.CA, tmp_path: Path
+) -> None:
+    pair = tmp_path / "pair"
+    pair.mkdir()
+    write_pair(ca.issue_cert("localhost"), pair)
+    for path in (tmp_path, pair, *pair.iterdir()):
+        path.chmod(0o755)
+    stack = new_stack(profile)
+    stack.build()
+
+    def results(values: list[str]) -> list[str]:
+        # Files: the list may be too long for a variable that has other values, too.
+        domains = tmp_path / secrets.token_hex(4)
+        domains.mkdir()
+        for i, value in enumerate(values):
+            (domains / f"{i:03d}").write_text(value)
+        output = stack.engine.containers.run(
+            stack.image(profile),
+            ["bash", "-uc", "ln -s /pair /tls/current\n" + EVERY_DOMAIN % CHECK[profile]],
+            remove=True,
+            environment={"HTTPS_PORT": "443"},
+            volumes={str(pair): {"bind": "/pair", "mode": "ro"}, str(domains): {"bind": "/domains", "mode": "ro"}},
+            tmpfs={"/run": "uid=10001", "/tls": "uid=10001"},
+            read_only=True,
+            **stack.beside,
+        )
+        assert isinstance(output, bytes)
+        return output.decode().splitlines()
+
+    assert all(map(_is_a_domain, EXTREMES))
+    assert results(EXTREMES) == ["accepted"] * len(EXTREMES)
+
+    @settings(max_examples=3, deadline=None)
+    @given(st.lists(DOMAINS.filter(_is_a_domain), min_size=30))
+    def assert_any_accepted(values: list[str]) -> None:
+        assert results(values) == ["accepted"] * len(values)
+
+    assert_any_accepted()
+    # The test is able to fail.
+    assert results(['"']) != ["accepted"]
 
 
 @pytest.mark.profiles("nginx", "apache")

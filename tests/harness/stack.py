@@ -26,9 +26,10 @@ LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
 
-# The names that the shared stack serves, and one that it must refuse although its certificate covers it.
-DOMAIN = ("localhost", "wss.example")
+# The names that the shared stack serves, and what it must refuse although its certificate covers it.
+DOMAIN = ("localhost", "wss.example", "*.wild.example")
 COVERED_BUT_FOREIGN = "elsewhere.example"
+WITHOUT_SERVER_NAME = "127.0.0.1"  # TLS clients send no server name for an address
 ALLOWED_ORIGIN = "https://app.example"
 OWN_ORIGINS = ("https://wss.example", "https://wss.example:8282")
 

@@ -205,6 +205,11 @@ def test_a_key_that_browsers_refuse_is_a_warning(tmp_path: Path, root: Certifica
     assert "certificate-key" in warnings_of(findings)
 
 
+def test_a_signature_that_browsers_do_not_know_is_a_warning(tmp_path: Path) -> None:
+    signer = Certificate("Ed25519", ca=True, key=ed25519.Ed25519PrivateKey.generate())
+    assert "certificate-signature" in warnings_of(examine_chain(tmp_path, signer, Certificate(NAME, signer)))
+
+
 def test_an_address_that_the_certificate_does_not_cover_is_a_problem(tmp_path: Path, root: Certificate) -> None:
     assert problem_of(examine_chain(tmp_path, root, Certificate(NAME, root), name="127.0.0.1")) == "certificate-address"
 

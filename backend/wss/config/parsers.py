@@ -6,6 +6,8 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 
+from wss.config.domain import LABEL, Domain
+
 
 def hub(value: str) -> str | None:
     if not value:
@@ -30,29 +32,29 @@ def _items(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
-# A label of RFC 1123 section 2.1, and "_", which Docker service names may have.
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-
-
-def host_names(value: str) -> frozenset[str]:
-    names = frozenset(_host(item.lower()) for item in _items(value))
+def domain(value: str) -> Domain:
+    # The same grammar as in certs/certificates/domain.py. The proxies' shell scripts split the list, too: at spaces.
+    names = Domain(_host(item, wildcard=True) for item in map(str.strip, value.split(",")) if item)
     if not names:
         raise ValueError("contains no name. Give the host names that clients use, for example DOMAIN=example.com")
     return names
 
 
-def _host(name: str) -> str:
+def _host(given: str, *, wildcard: bool = False) -> str:
+    name = given.lower()
     # As in a URL: IPv6 addresses in brackets (RFC 3986 section 3.2.2), in the canonical form of RFC 5952.
     with suppress(ValueError):
-        if name == f"[{IPv6Address(name[1:-1])}]":
+        if name == f"[{IPv6Address(name[1:-1])}]" and "%" not in name:  # RFC 6874: a zone is for this machine alone
             return name[1:-1]
     with suppress(ValueError):
         return str(IPv4Address(name))
-    if len(name) > 253 or not re.fullmatch(rf"({_LABEL}\.)*(?!\d+$){_LABEL}", name):
+    # TLS clients accept no wildcard for a top-level domain, nor with "_".
+    rest = re.sub(r"^\*\.(?=[^._]+\.[^_]+$)", "", name) if wildcard else name
+    if len(name) > 253 or not given.isascii() or not re.fullmatch(rf"({LABEL}\.)*(?!\d+$){LABEL}", rest):
         raise ValueError(
-            f"{name!r} is not a host name. Give names without scheme, port, path or wildcard, separated by commas,"
-            " international names in their xn-- form, IPv6 addresses in their shortest form and in brackets,"
-            " for example DOMAIN=example.com,www.example.com"
+            f"{given!r} is not a host name. Give names without scheme, port or path, separated by commas, *. in front"
+            " for all names one label below, international names in their xn-- form, IPv6 addresses in their shortest"
+            " form and in brackets, for example DOMAIN=example.com,*.example.com"
         )
     return name
 

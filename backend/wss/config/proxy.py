@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wss.config import parsers
+from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting, settings_of, value_of
 from wss.config.settings import Settings
 
@@ -25,7 +26,7 @@ class UpstreamSettings(ProxySettings):
 
     upstream: str = field(metadata=setting("UPSTREAM", "", parsers.upstream))
     """``host:port`` of the server."""
-    domain: frozenset[str] = field(metadata=setting("DOMAIN", "localhost", parsers.host_names))
+    domain: Domain = field(metadata=setting("DOMAIN", "localhost", parsers.domain))
     ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss", parsers.paths))
     """The paths that may become a WebSocket."""
     http_paths: tuple[str, ...] = field(metadata=setting("HTTP_PATHS", "", parsers.paths))

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from wss.config import parsers
+from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting
 
 # Seconds: send_timeout of nginx.conf.
@@ -20,8 +21,8 @@ class Settings:
 
     app: str = field(metadata=setting("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
-    domain: frozenset[str] = field(metadata=setting("DOMAIN", "localhost", parsers.host_names))
-    """The host names that clients may use, in lower case; IPv6 addresses without brackets."""
+    domain: Domain = field(metadata=setting("DOMAIN", "localhost", parsers.domain))
+    """The host names that clients may use."""
     ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss,/", parsers.ws_paths))
     """The paths of the WebSocket. Error responses name the first one."""
     origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.origins))

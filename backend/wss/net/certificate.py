@@ -66,7 +66,7 @@ class Certificate:
     def _load(self) -> tuple[Path, tuple[object, ...], ssl.SSLContext]:
         target = self._directory.resolve()  # once, because the link may change in between
         context = server_context(target, modern=self._settings.tls_modern)
-        self._metrics.certificate_expires(expiry(context, target, min(self._settings.domain)))
+        self._metrics.certificate_expires(expiry(context, target, self._settings.domain.example))
         return target, _context_inputs(target), context
 
 
