@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
-from doctor import address, certificate, idle, messages, ping_and_close, tls, upgrade
+from doctor import address, certificate, client_certificate, idle, messages, ping_and_close, tls, upgrade
 from doctor.context import Context, Options
 from doctor.finding import Finding, Severity, problem
 
@@ -26,6 +26,7 @@ CHECKS = (
     Check("upgrade", upgrade.check_upgrade),
     Check("ping, close", ping_and_close.check_ping_and_close),
 )
+CLIENT = Check("client", client_certificate.check_client_certificate)
 MESSAGES = Check("messages", messages.check_messages)
 IDLE = Check("idle", idle.check_idle)
 
@@ -36,7 +37,8 @@ def run_checks(
     """Yield each finding when it is found; call `on_start` before each check."""
     context = Context(url, options)
     sends_messages = options.messages or options.message is not None
-    for check in (*CHECKS, *[MESSAGES] * sends_messages, *[IDLE] * bool(options.idle)):
+    optional = *[MESSAGES] * sends_messages, *[IDLE] * bool(options.idle)
+    for check in (*[CLIENT] * bool(options.client_cert), *CHECKS, *optional):
         on_start(check)
         for finding in _findings(check, context):
             yield check, finding

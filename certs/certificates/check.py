@@ -49,7 +49,7 @@ def check_pair(
         for name in domain:
             _check_name(name, pair, server, client)
         warnings = [*verdict.warnings, *_strict_warnings(domain[0], verdict, server, client)]
-        check_clients(pair)
+        warnings += check_clients(pair)
     except (ValueError, UnsupportedAlgorithm) as error:  # cryptography parses some fields only on access
         raise CertificateError(f"{pair.certificate_file} is malformed ({error}). Put another pair there") from None
     return replace(pair, path=tuple(verdict.path), notes=(*pair.notes, *warnings))

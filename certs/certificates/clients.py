@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certificates import CertificateError
+from certificates.chain import SYSTEM_ROOTS, subject
 from certificates.contents import read_contents
 from certificates.pair import Pair, to_pem
 from certificates.source import read_file
@@ -56,16 +57,30 @@ def _read_lists(data: bytes, name: str) -> bytes:
     return b"".join(lists)
 
 
-def check_clients(pair: Pair) -> None:
+def check_clients(pair: Pair) -> list[str]:
     """Raise CertificateError unless the client CAs are valid CAs, each with its issuer and a current revocation list.
 
-    Without `client_crl`, no revocation lists are needed.
+    Without `client_crl`, no revocation lists are needed. Return warnings.
     """
     if not pair.client_ca:
-        return
+        return []
     authorities = _authorities(pair.client_ca)
     if pair.client_crl:
         _check_lists(pair.client_crl, authorities)
+    return [
+        f"CLIENT_CA: {subject(authority)} is a public CA: it issues no certificates for clients any more, and to"
+        " anybody for servers. Use a private CA (for development: docker compose run --rm certs new --client NAME)"
+        for authority in authorities
+        if to_pem([authority]) in _public_roots()
+    ]
+
+
+@lru_cache(maxsize=1)
+def _public_roots() -> frozenset[bytes]:
+    if not SYSTEM_ROOTS.exists():
+        return frozenset()
+    end = b"-----END CERTIFICATE-----\n"  # not parsed: some roots have serial numbers that RFC 5280 forbids
+    return frozenset(block + end for block in SYSTEM_ROOTS.read_bytes().split(end))
 
 
 def valid_until(pair: Pair) -> datetime | None:

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 import trustme
 import websocket
+from chains import Issued, issue
 from client import UPGRADE, Target, exchange, http_request, target_of
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from eventually import eventually
 from fixtures import Connect, NewStack
 from pairs import certificate_of, revocation_list, write_pair
@@ -61,10 +65,11 @@ def _context(target: Target, leaf: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def _is_refused(target: Target, connect: Connect, leaf: trustme.LeafCert) -> bool:
+def _is_refused(target: Target, connect: Connect, leaf: trustme.LeafCert | ssl.SSLContext) -> bool:
     """Return whether the TLS handshake fails or the status is 403; False after a 101."""
+    context = leaf if isinstance(leaf, ssl.SSLContext) else _context(target, leaf)
     try:
-        connect(target, sslopt={"context": _context(target, leaf)}).send("in?")
+        connect(target, sslopt={"context": context}).send("in?")
     except websocket.WebSocketBadStatusException as error:
         return error.status_code == 403
     except (TimeoutError, websocket.WebSocketTimeoutException):
@@ -115,6 +120,17 @@ def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     assert _is_refused(target, connect, trustme.CA(organization_name="Clients").issue_cert("zoe@example.org"))
     expired = client_ca.issue_cert("zoe@example.org", not_after=NOW - timedelta(days=1))
     assert _is_refused(target, connect, expired)
+
+    # As public CAs issue them today: for servers only.
+    authority = Issued(
+        x509.load_pem_x509_certificate(client_ca.cert_pem.bytes()),
+        load_pem_private_key(client_ca.private_key_pem.bytes(), None),
+    )
+    for_servers = issue("zoe.example", authority, purposes=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    (certs.parent / "for-servers.pem").write_bytes(for_servers.key_pem + for_servers.pem)
+    context = target.context()
+    context.load_cert_chain(certs.parent / "for-servers.pem")
+    assert _is_refused(target, connect, context)
 
     # Revocation at run time applies to new connections; an open websocket stays open.
     session, status = _visit(target, context := _context(target, zoe))

@@ -148,11 +148,12 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
     assert _check(stack, tmp_path, [_line(WS_PATHS='/"')]) != ["accepted"]
 
 
-LABEL = st.from_regex(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", fullmatch=True)
-NAME = st.builds("{}{}".format, st.sampled_from(["", "", "*."]), st.lists(LABEL, min_size=1, max_size=4).map(".".join))
+ENDS = string.ascii_letters + string.digits + "_"
+LABEL = st.builds("{}{}{}".format, st.sampled_from(ENDS), st.text(ENDS + "-", max_size=61), st.sampled_from(ENDS))
+NAME = st.builds("{}{}".format, st.sampled_from(["", "", "*."]), st.lists(LABEL, min_size=1, max_size=3).map(".".join))
 HOST = NAME | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]")
 SPACES = st.sampled_from(["", " ", "\n", "\t"])
-DOMAINS = st.lists(st.builds("{}{}{}".format, SPACES, HOST, SPACES), min_size=1, max_size=8).map(",".join)
+DOMAINS = st.lists(st.builds("{}{}{}".format, SPACES, HOST, SPACES), min_size=1, max_size=4).map(",".join)
 LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63])
 EXTREMES = [
     "ec2-12-34-56-78.ap-northeast-1.compute.amazonaws.com",
@@ -215,7 +216,7 @@ def test_every_domain_that_check_accepts_is_accepted(
     assert results(EXTREMES) == ["accepted"] * len(EXTREMES)
 
     @settings(max_examples=3, deadline=None)
-    @given(st.lists(DOMAINS.filter(_is_a_domain), min_size=30))
+    @given(st.lists(DOMAINS.filter(_is_a_domain), min_size=5, max_size=10))
     def assert_any_accepted(values: list[str]) -> None:
         assert results(values) == ["accepted"] * len(values)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 from certificates import CertificateError
+from certificates.chain import SYSTEM_ROOTS
 from certificates.clients import check_clients, valid_until, with_client_files
 from certificates.pair import Pair
 from pairs import revocation_list
@@ -22,6 +23,15 @@ def test_cas_with_their_lists_are_valid(ca: trustme.CA) -> None:
     check(b"")
     check(ca.cert_pem.bytes())
     check(ca.cert_pem.bytes() + other.cert_pem.bytes(), revocation_list(ca) + revocation_list(other))
+
+
+@pytest.mark.skipif(not SYSTEM_ROOTS.exists(), reason="this machine has no public roots")
+def test_a_public_ca_is_a_warning(ca: trustme.CA) -> None:
+    end = b"-----END CERTIFICATE-----\n"
+    public = SYSTEM_ROOTS.read_bytes().partition(end)[0] + end
+    (warning,) = check_clients(Pair(b"", b"", ca.cert_pem.bytes() + public))
+    assert "is a public CA: it issues no certificates for clients any more" in warning
+    assert "certs new --client" in warning
 
 
 def test_valid_until_is_the_first_expiry(ca: trustme.CA) -> None:

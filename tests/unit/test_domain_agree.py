@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from wss.config import parsers
 from wss.config.domain import Domain
 
-LABEL = st.from_regex(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", fullmatch=True)
-NAME = st.builds("{}{}".format, st.sampled_from(["", "*."]), st.lists(LABEL, min_size=1, max_size=4).map(".".join))
+ENDS = string.ascii_letters + string.digits + "_"
+LABEL = st.builds("{}{}{}".format, st.sampled_from(ENDS), st.text(ENDS + "-", max_size=61), st.sampled_from(ENDS))
+NAME = st.builds("{}{}".format, st.sampled_from(["", "*."]), st.lists(LABEL, min_size=1, max_size=3).map(".".join))
 HOST = NAME | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]")
 LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
