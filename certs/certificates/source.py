@@ -2,9 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -208,8 +208,14 @@ def _mismatch(files: Files, certificate: str, key: str) -> str:
     )
 
 
-def _pairs(files: Files, only: Iterable[str] = ()) -> list[Pair]:
+def _pairs(files: Files, only: tuple[str, ...] = ()) -> list[Pair]:
     """Return each certificate whose key is there, too, with the chain from all files; `only`: certificate and key."""
+    return _find_pairs(tuple(files.items()), only)
+
+
+@lru_cache(maxsize=2048)  # all lineages are read every second
+def _find_pairs(items: tuple[tuple[str, Contents], ...], only: tuple[str, ...]) -> list[Pair]:
+    files = dict(items)
     own = {name: files[name] for name in (only or files) if name in files}
     keys = {public_bytes(key): (name, key) for name, contents in reversed(own.items()) for key in contents.keys}
     leaves: dict[x509.Certificate, str] = {}
