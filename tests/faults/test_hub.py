@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -78,11 +80,28 @@ def test_messages_reach_all_members_and_no_other_client(profile: str, new_stack:
             lambda: all(client.received.get("outside") == [7] for client in traffic.open), "all receive the message"
         )
 
+        # A close from outside, and one by a handler, reach the clients of all within a second.
+        traffic.add_clients(["kicked", "removed"], each=12)
+        kicked, removed = ([one for one in traffic.open if one.room == room] for room in ("kicked", "removed"))
+
+        def seconds_to_close(clients: list[RoomClient], close: Callable[[], object]) -> float:
+            began = time.time()
+            close()
+            eventually(lambda: all(client.closed_at for client in clients), "all are closed")
+            assert {client.close_code for client in clients} == {4403}
+            return max(client.closed_at for client in clients) - began
+
+        by_handler = seconds_to_close(removed, lambda: traffic.open[0].call("close", {"room": "removed"}))
+        by_command = seconds_to_close(kicked, lambda: read_in(three[0], "close", "--room", "kicked"))
+        print(f"closed after {by_handler:.3f} s by a handler, {by_command:.3f} s by the command")
+        assert by_handler < 1
+        assert all(client.close_code is None for client in traffic.clients if client.room in ROOMS)
+
         # A replica is killed. Clients of other replicas lose no message, and its clients are no longer counted.
         before = len(traffic.open)
         assert _is_complete(traffic.during(fourth.kill, ROUNDS))
         # A worker may outlive its parent by a moment, and close with 1001.
-        assert {client.close_code for client in traffic.clients} <= {None, 1001, 1006}
+        assert {client.close_code for client in traffic.clients if client.room in ROOMS} <= {None, 1001, 1006}
         assert 0 < len(traffic.open) < before
         one = traffic.open[0]
         eventually(lambda: one.call("count") == len(traffic.open), "clients of the killed replica are not counted")

@@ -27,6 +27,7 @@ class RoomClient:
         self.received: dict[str, list[int]] = {}  # sequence numbers by sender
         self.results: dict[str, list[Any]] = {}  # results of calls by function name
         self.close_code: int | None = None
+        self.closed_at = 0.0  # when the close frame came
         options: dict[str, Any] = {"sslopt": {"context": target.context()}, "timeout": TIMEOUT, "suppress_origin": True}
         self._ws = websocket.create_connection(target.url, **options)
         assert self._ws.sock
@@ -63,6 +64,7 @@ class RoomClient:
                 opcode, data = self._ws.recv_data()
                 if opcode == websocket.ABNF.OPCODE_CLOSE:
                     self.close_code = int.from_bytes(data[:2], "big")
+                    self.closed_at = time.time()
                     return
                 self._record(data.decode())
         except (OSError, websocket.WebSocketException, AttributeError):  # AttributeError: close() was called

@@ -18,6 +18,8 @@ ORDER = [
     "sessions",
     "rooms",
     "push",
+    "close",
+    "outside",
     "net",
     "connection",
     "handshake",

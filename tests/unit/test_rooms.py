@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import websocket
+from eventually import eventually
 from server import TIMEOUT, Connect, Server, Start, failed_start
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
@@ -98,6 +99,46 @@ def test_a_message_can_be_sent_to_a_client_by_its_id(new: New) -> None:
     assert ann.take_received() == []
     assert ann.call("send_to_client", bob.call("id") + "0", "for nobody") is False
     assert ann.call("send_to_client", "of another worker.1", "for nobody") is False
+
+
+def close_frame(puppet: Puppet) -> tuple[int, str]:
+    """Return code and reason of the close frame that the client receives next."""
+    opcode, data = puppet.ws.recv_data()
+    assert opcode == websocket.ABNF.OPCODE_CLOSE
+    return int.from_bytes(data[:2], "big"), data[2:].decode()
+
+
+def test_a_client_a_user_and_a_room_can_be_closed(new: New) -> None:
+    ann, phone, laptop, tea, other = new(), new(), new(), new(), new()
+    phone.call("bind", "bob")
+    laptop.call("bind", "bob")
+    tea.call("join", "tea")
+    other.call("close", {"client": ann.call("id"), "code": 4000, "reason": "signed out"})
+    assert close_frame(ann) == (4000, "signed out")
+    other.call("close", {"user": "bob"})
+    assert [close_frame(puppet) for puppet in (phone, laptop)] == [(4403, "")] * 2
+    assert other.call("close", {"room": "tea"}) is True
+    assert close_frame(tea) == (4403, "")
+    eventually(lambda: other.call("count") == 1, "the closed clients are gone")
+
+
+def test_a_handler_can_close_its_own_client(new: New) -> None:
+    ann = new()
+    ann.call("bind", "ann")
+    ann.ws.send(json.dumps(["close", {"user": "ann"}]))
+    assert json.loads(ann.ws.recv()) == ["close", True]
+    assert close_frame(ann) == (4403, "")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"user": "ann", "room": "tea"}, {"user": "ann", "code": 1005}, {"user": "ann", "reason": "x" * 124}]
+)
+def test_a_close_that_is_not_possible_raises(new: New, options: dict[str, Any]) -> None:
+    ann, bob = new(), new()
+    bob.call("bind", "ann")
+    ann.ws.send(json.dumps(["close", options]))
+    assert close_frame(ann) == (1011, "")
+    assert bob.take_received() == []
 
 
 @pytest.mark.parametrize("call", [("join", "\ud800"), ("bind", "\ud800")])

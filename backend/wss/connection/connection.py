@@ -41,6 +41,8 @@ _UTF_8 = codecs.getincrementaldecoder("utf-8")
 # Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
 
+_closing: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+
 
 class ConnectionLimits(NamedTuple):
     """The settings of the same names: sizes in bytes, times in seconds."""
@@ -330,6 +332,13 @@ class Connection(WSListener):
         except TimeoutError:
             self.ws_transport.disconnect(graceful=False)
             await self.wait_closed()
+
+    def close_soon(self, code: int, reason: str) -> None:
+        """Close as `close` does, without waiting for the end; do nothing if the connection is closing already."""
+        if self.is_open:
+            task = asyncio.get_running_loop().create_task(self.close(code, reason))
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""

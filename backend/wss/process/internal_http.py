@@ -1,4 +1,4 @@
-"""The port for the operator and other programs, which is never published: the metrics, and messages from outside."""
+"""The port for the operator and other programs, which is never published: metrics, and requests from outside."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -7,11 +7,10 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from wss.close import CloseEndpoint
 from wss.config.settings import Settings
 from wss.observability.metrics import wsgi_app
 from wss.push import PushEndpoint
-
-PUSH_PATH = "/push"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -27,10 +26,11 @@ class _Handler(WSGIRequestHandler):
 
 def serve(settings: Settings, run_dir: Path) -> WSGIServer:
     """Serve in a thread, and return the server. Raises OSError if the port is taken."""
-    metrics, push = wsgi_app(run_dir), PushEndpoint(settings, run_dir)
+    metrics = wsgi_app(run_dir)
+    endpoints = {"/push": PushEndpoint(settings, run_dir), "/close": CloseEndpoint(settings, run_dir)}
 
     def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        app: Callable[..., Iterable[bytes]] = push if environ["PATH_INFO"] == PUSH_PATH else metrics
+        app: Callable[..., Iterable[bytes]] = endpoints.get(environ["PATH_INFO"], metrics)
         return app(environ, start_response)
 
     all_addresses = "0.0.0.0"  # noqa: S104  # in a container, Compose decides which ports are published

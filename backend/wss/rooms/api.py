@@ -13,6 +13,7 @@ from itertools import count as count_up
 from typing import TYPE_CHECKING, Any
 
 from wss.connection.connection import Connection
+from wss.protocol.close import ACCESS_ENDED, check_close
 from wss.protocol.frames import TEXT, PreparedMessage
 from wss.rooms.membership import ALL, Client, Member, Membership, room_topic, user_topic, worker_topic
 from wss.rooms.survey import Survey
@@ -90,6 +91,27 @@ class Rooms:
             return self._local.send_to_client(client, PreparedMessage(message))
         return bool(self._hub and await self._publish(worker_topic(worker), PreparedMessage(message), to=client))
 
+    async def close(
+        self,
+        *,
+        client: str | None = None,
+        user: str | None = None,
+        room: str | None = None,
+        code: int = ACCESS_ENDED,
+        reason: str = "",
+    ) -> bool:
+        """Close the connection of a client (by its id), all connections of a user, or those of all clients in a room.
+
+        It does not wait for their ends. If the hub is unreachable, only the clients of this worker are closed, and the
+        result is False. Raises ValueError for a code or a reason that a close frame must not have.
+        """
+        targets = [
+            (kind, name) for kind, name in (("client", client), ("user", user), ("room", room)) if name is not None
+        ]
+        if len(targets) != 1:
+            raise TypeError("give one of client, user and room")
+        return await self.close_clients(*targets[0], code, reason) is not None
+
     async def count(self, room: str | None = None) -> int:
         """Return how many clients are in a room; without a room, how many are connected."""
         topic = ALL if room is None else room_topic(room)
@@ -126,6 +148,19 @@ class Rooms:
         self._local.send(topic, prepared)
         return await self._publish(topic, prepared) if self._hub else int(bool(self._local.clients(topic)))
 
+    async def close_clients(self, kind: str, name: str, code: int, reason: str) -> int | None:
+        """Close the clients of a `room` or a `user`, or a `client`; return what `push` returns."""
+        check_close(code, reason)
+        nothing, close = PreparedMessage(b""), [code, reason]
+        if kind == "client":
+            worker = name.partition(".")[0]
+            if worker == self._worker or not self._hub:
+                return int(self._local.close_client(name, code, reason))
+            return await self._publish(worker_topic(worker), nothing, to=name, close=close)
+        topic = {"room": room_topic, "user": user_topic}[kind](name)
+        self._local.close(topic, code, reason)
+        return await self._publish(topic, nothing, close=close) if self._hub else int(bool(self._local.clients(topic)))
+
     @property
     def is_connected(self) -> bool:
         """Whether messages reach the clients of all workers."""
@@ -160,6 +195,11 @@ class Rooms:
         elif "question" in head:
             reply = PreparedMessage(json.dumps(self._survey_reply(topic, head["what"])))
             self._publish(worker_topic(head["from"]), reply, answer=head["question"])
+        elif "close" in head and not is_own:
+            if to := head.get("to"):
+                self._local.close_client(to, *head["close"])
+            else:
+                self._local.close(topic, *head["close"])
         elif not is_own:
             message = PreparedMessage(payload.decode() if head["kind"] == TEXT else payload)
             if to := head.get("to"):

@@ -99,6 +99,18 @@ class Membership:
             client.connection.send_nowait(message)
         return client is not None
 
+    def close(self, topic: str, code: int, reason: str) -> None:
+        """Close the connections of all clients in a topic, without waiting for their ends."""
+        for client in tuple(self.clients(topic)):
+            client.connection.close_soon(code, reason)
+
+    def close_client(self, client_id: str, code: int, reason: str) -> bool:
+        """Close the connection of a client; return whether there is one with this id."""
+        client = self._by_id.get(client_id)
+        if client:
+            client.connection.close_soon(code, reason)
+        return client is not None
+
 
 def room_topic(name: str) -> str:
     return _topic("room", name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from wss.close import CLOSE, Close
 from wss.config.environment import SettingError
 from wss.config.settings import Settings
 from wss.observability.control_socket import Command
@@ -32,11 +33,15 @@ class RoomsPlugin:
 
     @property
     def commands(self) -> Mapping[str, Command]:
-        return {PUSH: self._push}
+        return {PUSH: self._push, CLOSE: self._close}
 
-    async def _push(self, encoded: str) -> dict[str, Any]:
-        push = Push.decode(encoded)
-        workers = await self._rooms.push(push.kind, push.name, push.message)
+    async def _push(self, word: str) -> dict[str, Any]:
+        return self._result(await self._rooms.push(*Push.decode(word)))
+
+    async def _close(self, word: str) -> dict[str, Any]:
+        return self._result(await self._rooms.close_clients(*Close.decode(word)))
+
+    def _result(self, workers: int | None) -> dict[str, Any]:
         # Without a hub, during a replacement, both the old and the new worker have clients.
         return {"workers": workers, "has_hub": self._hub_task is not None}
 

@@ -1,4 +1,4 @@
-"""Messages from outside: POST /push on the internal port, and the command `push`."""
+"""Requests from outside: POST /push and POST /close on the internal port, and the commands `push` and `close`."""
 
 import json
 import os
@@ -63,11 +63,13 @@ def join(server: Server, clients: ExitStack, name: str) -> tuple[ClientConnectio
     return client, str(client.recv(timeout=TIMEOUT))
 
 
-def post(server: Server, query: str, body: str | bytes = "hello", **headers: str) -> tuple[int, Any]:
+def post(
+    server: Server, query: str, body: str | bytes = "hello", path: str = "/push", **headers: str
+) -> tuple[int, Any]:
     connection = HTTPConnection("localhost", server.metrics_port, timeout=TIMEOUT)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("POST", f"/push?{query}", body.encode() if isinstance(body, str) else body, named)
+        connection.request("POST", f"{path}?{query}", body.encode() if isinstance(body, str) else body, named)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -122,8 +124,56 @@ def test_a_bad_request_gets_one_clear_error(
     assert text in content["error"]
 
 
+@pytest.mark.parametrize(
+    ("query", "closed", "code", "reason"),
+    [
+        ("room=tea", ["ann", "bob"], 4403, ""),
+        ("user=ann", ["ann"], 4403, ""),
+        ("client={ann}&code=4000&reason=signed+out", ["ann"], 4000, "signed out"),
+        ("room=coffee", [], 0, ""),
+        ("user=nobody", [], 0, ""),
+        ("client=gone.1", [], 0, ""),
+    ],
+)
+def test_the_connections_of_a_target_are_closed_and_no_others(
+    server: Server, clients: ExitStack, query: str, closed: list[str], code: int, reason: str
+) -> None:
+    opened = {name: join(server, clients, name) for name in ("ann", "bob")}
+    ids = {name: id_ for name, (_, id_) in opened.items()}
+    assert post(server, query.format(**ids), path="/close") == (200, {"workers": int(bool(closed))})
+    post(server, "all", "end")
+    for name, (client, _) in opened.items():
+        if name in closed:
+            with pytest.raises(ConnectionClosed) as ending:
+                client.recv(timeout=TIMEOUT)
+            assert ending.value.rcvd
+            assert (ending.value.rcvd.code, ending.value.rcvd.reason) == (code, reason)
+        else:
+            assert client.recv(timeout=TIMEOUT) == "end"
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("", "Give one of ?room=NAME"),
+        ("all", "Give one of ?room=NAME"),
+        ("code=4000", "Give one of ?room=NAME"),
+        ("room=tea&user=ann", "Give one of ?room=NAME"),
+        ("user=ann&user=bob", "Give one of ?room=NAME"),
+        ("user=ann&colour=red", "Give one of ?room=NAME"),
+        ("user=ann&code=1005", "code='1005', reason='': 1005 cannot be sent as a close code"),
+        ("user=ann&code=high", "code='high', reason=''"),
+        (f"user=ann&reason={'x' * 124}", "126 bytes in a control frame"),
+    ],
+)
+def test_a_close_that_is_not_possible_gets_one_clear_error(server: Server, query: str, text: str) -> None:
+    status, content = post(server, query, path="/close")
+    assert status == 400
+    assert text in content["error"]
+
+
 def test_get_is_not_allowed_and_the_metrics_are_beside(server: Server) -> None:
-    for path, status in (("/push?all", 405), ("/metrics", 200)):
+    for path, status in (("/push?all", 405), ("/close?user=ann", 405), ("/metrics", 200)):
         connection = HTTPConnection("localhost", server.metrics_port, timeout=TIMEOUT)
         connection.request("GET", path)
         assert connection.getresponse().status == status
@@ -136,15 +186,18 @@ def test_a_token_is_required_if_it_is_set(start: Start, settings: dict[str, str]
     assert post(server, "all", Authorization="Bearer wrong")[0] == 401
     assert post(server, "all", Authorization="Bearer \u00e9")[0] == 401
     assert post(server, "all", Authorization="Bearer s3cret") == (200, {"workers": 0})
+    assert post(server, "user=ann", path="/close")[0] == 401
+    assert post(server, "user=ann", path="/close", Authorization="Bearer s3cret") == (200, {"workers": 0})
 
 
 def test_a_handler_without_rooms_is_named(start: Start) -> None:
-    status, content = post(start(APP="apps.echo:handler"), "all")
-    assert (status, content) == (409, {"error": "The handler does not use wss.rooms."})
+    server = start(APP="apps.echo:handler")
+    for answer in (post(server, "all"), post(server, "user=ann", path="/close")):
+        assert answer == (409, {"error": "The handler does not use wss.rooms."})
 
 
-def command(run_dir: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
-    return run_command("wss.push", run_dir, *arguments, text=text)
+def command(run_dir: Path, *arguments: str, text: str = "", name: str = "push") -> "subprocess.CompletedProcess[str]":
+    return run_command(f"wss.{name}", run_dir, *arguments, text=text)
 
 
 def test_the_command_sends_text(server: Server, clients: ExitStack, run_dir: Path) -> None:
@@ -152,6 +205,19 @@ def test_the_command_sends_text(server: Server, clients: ExitStack, run_dir: Pat
     assert command(run_dir, "--room", "tea", "hello").stdout == "received by 1 worker\n"
     assert command(run_dir, "--all", "-", text="from stdin").returncode == 0
     assert [client.recv(timeout=TIMEOUT), client.recv(timeout=TIMEOUT)] == ["hello", "from stdin"]
+
+
+def test_the_command_closes(server: Server, clients: ExitStack, run_dir: Path) -> None:
+    client, _ = join(server, clients, "ann")
+    done = command(run_dir, "--user", "ann", "--code", "4000", "--reason", "signed out", name="close")
+    assert done.stdout == "carried out by 1 worker\n"
+    with pytest.raises(ConnectionClosed, match=r"4000.*signed out"):
+        client.recv(timeout=TIMEOUT)
+    failed = command(run_dir, "--user", "ann", "--code", "1006", name="close")
+    assert (failed.returncode, failed.stderr) == (
+        1,
+        "error: code='1006', reason='': 1006 cannot be sent as a close code: use 1000, or one of 3000 to 4999.\n",
+    )
 
 
 @pytest.mark.usefixtures("server")
