@@ -15,6 +15,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub l
 from wss.application import Application
 from wss.config.settings import Settings
 from wss.connection.connection import Connection, ConnectionLimits
+from wss.connection.deadlines import Deadlines
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.connection.sender import FlushScheduler
@@ -76,7 +77,8 @@ class WebSocketServer:
         self._handshake = Handshake(settings)
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
-        self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, plugins)
+        self._deadlines = Deadlines()
+        self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, self._deadlines, plugins)
         self._flush_scheduler = FlushScheduler()
         self._connection_limits = ConnectionLimits(
             settings.max_message, settings.max_fragments, settings.write_limit, settings.slow_reader_timeout
@@ -101,6 +103,7 @@ class WebSocketServer:
         )
         self._periodic = [
             asyncio.create_task(self._keepalive.keep()),
+            asyncio.create_task(self._deadlines.keep()),
             asyncio.create_task(self._sessions.report_orphans()),
         ]
 

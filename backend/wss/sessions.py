@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from wss.connection.client import peer_address
 from wss.connection.connection import Connection, Handler
+from wss.connection.deadlines import Deadlines
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
@@ -31,17 +32,20 @@ class Sessions:
         metrics: Metrics,
         address_limits: AddressLimits,
         keepalive: Keepalive,
+        deadlines: Deadlines,
         plugins: Sequence[Plugin],
     ) -> None:
         self._handler = handler
         self._metrics = metrics
         self._address_limits = address_limits
         self._keepalive = keepalive
+        self._deadlines = deadlines
         self._plugins = plugins
         self._handling: dict[Connection, asyncio.Task[None]] = {}
         self._open_count = 0
         self._is_ending = False
         self.handled = metrics.handled
+        self.deadline_set = deadlines.watch
 
     @property
     def open_count(self) -> int:
@@ -80,6 +84,7 @@ class Sessions:
         for plugin in self._plugins:
             plugin.enter(connection)
         self._keepalive.watch(connection)
+        self._deadlines.watch(connection)
         self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
 
     def ended(self, connection: Connection, ending: Ending) -> None:

@@ -41,6 +41,9 @@ _UTF_8 = codecs.getincrementaldecoder("utf-8")
 # Seconds that a client has to answer our close frame; then its connection is aborted.
 CLOSE_TIMEOUT = 5.0
 
+# Seconds since 1970, in the year 5138. A time in milliseconds is later, and would be no deadline at all.
+MAX_DEADLINE = 1e11
+
 _closing: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
 
@@ -62,6 +65,9 @@ class Observer(Protocol):
     def ended(self, connection: "Connection", ending: Ending) -> None:
         """No more messages can be sent or received."""
 
+    def deadline_set(self, connection: "Connection") -> None:
+        """The connection has another deadline."""
+
     def handled(self, seconds: float) -> None:
         """A handler took so long for a message; called for one in SAMPLED_ONE_IN."""
 
@@ -71,6 +77,7 @@ class Connection(WSListener):
 
     __slots__ = (
         "__dict__",  # for attributes that a handler sets; it costs nothing until then
+        "_deadline",
         "_observer",
         "_owed_pong",
         "_pings",
@@ -107,6 +114,7 @@ class Connection(WSListener):
         loop = asyncio.get_running_loop()
         compression = response_headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, limits.max_message, loop.call_soon) if compression else None
+        self._deadline: float | None = None
         self._observer = observer
         self._request = request
         self.response_headers = response_headers
@@ -339,6 +347,25 @@ class Connection(WSListener):
             task = asyncio.get_running_loop().create_task(self.close(code, reason))
             _closing.add(task)
             task.add_done_callback(_closing.discard)
+
+    @property
+    def deadline(self) -> float | None:
+        """When access ends, in seconds since 1970, like `exp` of a token: then the connection is closed with 4401.
+
+        It can be set from process_request on, and moved; None, the default: never. Raises TypeError for what is not a
+        number, and ValueError for what is not in seconds.
+        """
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, when: float | None) -> None:
+        if when is not None:
+            if not isinstance(when, (int, float)):
+                raise TypeError(f"a deadline is in seconds since 1970, or None; not {type(when).__name__}")
+            if not abs(when) < MAX_DEADLINE:
+                raise ValueError(f"a deadline is in seconds since 1970, or None; {when} would never be reached")
+        self._deadline = when
+        self._observer.deadline_set(self)
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""

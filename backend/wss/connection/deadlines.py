@@ -1,0 +1,52 @@
+"""Deadlines of connections, from one timer. A connection without a deadline costs nothing."""
+
+import asyncio
+import math
+import time
+from collections import defaultdict
+from typing import Protocol
+from weakref import WeakSet
+
+from wss.protocol.close import ACCESS_EXPIRED
+
+REASON = "access has expired"
+
+
+class Limited(Protocol):
+    """What is needed of a connection."""
+
+    opened: float
+
+    @property
+    def deadline(self) -> float | None: ...
+    def close_soon(self, code: int, reason: str) -> None: ...
+
+
+class Deadlines:
+    """Closes each connection at its deadline, or less than a second after it."""
+
+    def __init__(self) -> None:
+        # By the second in which they are due. A connection whose deadline was moved may be in several.
+        self._due: defaultdict[int, WeakSet[Limited]] = defaultdict(WeakSet)
+
+    def watch(self, connection: Limited) -> None:
+        """Follow the deadline of a connection, which has been set."""
+        if connection.deadline is not None:
+            self._due[math.ceil(connection.deadline)].add(connection)
+
+    async def keep(self) -> None:
+        """Close what is due, until cancelled."""
+        while True:
+            now = time.time()  # the wall clock, which may be set: deadlines come from elsewhere
+            for second in [second for second in self._due if second <= now]:
+                for connection in self._due.pop(second):
+                    self._check(connection, now)
+            await asyncio.sleep(1 - now % 1)
+
+    def _check(self, connection: Limited, now: float) -> None:
+        if connection.deadline is None:
+            return
+        if connection.deadline > now:
+            self.watch(connection)
+        elif connection.opened:  # one that opens later is watched again
+            connection.close_soon(ACCESS_EXPIRED, REASON)
