@@ -94,7 +94,7 @@ def test_a_foreign_server_name_is_misdirected(target: Target) -> None:
         *((None, "a.wild.example", 426), (None, "A.Wild.EXAMPLE", 426), (None, "xn--a-b_c.wild.example", 426)),
         *((None, "wild.example", 421), (None, "a.b.wild.example", 421), (None, "awild.example", 421)),
         *(("a.wild.example", "a.wild.example", 426), ("a.wild.example", "A.wild.example", 426)),
-        *(("a.wild.example", "a.b.wild.example", 421)),
+        ("a.wild.example", "a.b.wild.example", 421),
     ],
 )
 @pytest.mark.usefixtures("stack")
