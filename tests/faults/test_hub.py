@@ -2,11 +2,13 @@
 
 import json
 import re
+import string
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from client import http_request, target_of
@@ -20,6 +22,19 @@ pytestmark = pytest.mark.long
 
 ROOMS = [f"room {number}" for number in range(6)]
 ROUNDS = 5
+# Every printable character of ASCII, and others.
+PASSWORD = f" {string.printable.strip()} é ☃ "
+PING = """
+import asyncio, sys
+from wss.config.settings import read_settings
+from wss.rooms.hub_client import open_client
+
+async def main(url):
+    async with open_client(read_settings({"HUB": url, "HUB_PASSWORD_FILE": "/password"})) as client:
+        print(await client.ping())
+
+asyncio.run(main(sys.argv[1]))
+"""
 READ_METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8283/metrics').read().decode())"
 
 
@@ -187,7 +202,7 @@ def test_the_hub_requires_its_password(profile: str, new_stack: NewStack) -> Non
     stack = new_stack(profile, APP="apps.rooms:handler", HUB="valkey://:wrong@hub")
     outcome = stack.start("--wait")
     assert outcome.code != 0
-    stack.wait_for_log("backend", "error: HUB='valkey://…@hub': the hub rejects the connection")
+    stack.wait_for_log("backend", "error: HUB='valkey://…@hub:6379': the hub rejects the connection")
     hub = stack.container("hub")
     assert stack.read_in("hub", "valkey-cli", "ping").startswith("NOAUTH")
     assert stack.read_in("hub", "id", "-u") == "10001\n"
@@ -195,3 +210,31 @@ def test_the_hub_requires_its_password(profile: str, new_stack: NewStack) -> Non
     networks = list(hub.attrs["NetworkSettings"]["Networks"])
     assert networks == [f"{stack.project}_inner"]
     assert stack.engine.networks.get(networks[0]).attrs["Internal"] is True
+
+
+@pytest.mark.profiles("nginx")
+def test_hub_and_client_agree_about_any_password(profile: str, new_stack: NewStack, tmp_path: Path) -> None:
+    stack = new_stack(profile, HUB="valkey://hub")
+    stack.build()
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\r\n")
+    file.chmod(0o644)
+    mounted: dict[str, Any] = {"volumes": {str(file): {"bind": "/password", "mode": "ro"}}}
+    hub = stack.engine.containers.run(
+        stack.image("hub"), detach=True, environment={"HUB_PASSWORD_FILE": "/password"}, **mounted, **stack.beside
+    )
+    try:
+        eventually(lambda: hub.exec_run(["healthy"]).exit_code == 0, "the hub is healthy")
+        for url in ("valkey://127.0.0.1", f"redis://:{quote(PASSWORD.strip(), safe='')}@127.0.0.1:6379/0"):
+            output = stack.engine.containers.run(
+                stack.image("backend"),
+                ["python", "-c", PING, url],
+                remove=True,
+                network_mode=f"container:{hub.id}",
+                **mounted,
+                **stack.beside,
+            )
+            assert output == b"True\n"
+        assert "requirepass" not in hub.logs().decode()
+    finally:
+        hub.remove(force=True)

@@ -10,8 +10,6 @@ import pytest
 import websocket
 from eventually import eventually
 from server import TIMEOUT, Connect, Server, Start, failed_start
-from wss.config.environment import SettingError
-from wss.config.settings import read_settings
 
 PROBE = Path(__file__).parents[1] / "harness" / "probe"
 ROOMS = {"APP": "rooms_rpc:handler", "PYTHONPATH": str(PROBE)}
@@ -196,20 +194,13 @@ def test_several_processes_need_a_hub() -> None:
     assert "HUB=valkey://" in output
 
 
-@pytest.mark.parametrize("url", ["hub", "redis://hub", "valkey://", "valkey://hub:99999", "valkey://hub/1/2"])
-def test_an_invalid_url_of_the_hub_is_rejected(url: str) -> None:
-    with pytest.raises(SettingError) as refusal:
-        read_settings({"HUB": url})
-    assert str(refusal.value).startswith(f"HUB={url!r}: not the URL of a Valkey server. Give valkey://host")
-
-
-def test_a_password_is_not_shown() -> None:
-    output = failed_start(HUB="valkey://:secret@hub:port", **ROOMS)
-    assert "secret" not in output
-    assert "valkey://…@hub:port" in output
+def test_a_password_of_the_hub_is_not_shown() -> None:
+    output = failed_start(HUB="valkey://:se#cret@127.0.0.1:1", **ROOMS)
+    assert output.startswith("error: HUB='valkey://…@127.0.0.1:1': the hub does not respond")
+    assert "cret" not in output
 
 
 def test_a_hub_that_does_not_respond_is_an_error_at_the_start() -> None:
-    output = failed_start(HUB="valkey://127.0.0.1:1", **ROOMS)
+    output = failed_start(HUB="redis://127.0.0.1:1/0", **ROOMS)
     assert output.startswith("error: HUB='valkey://127.0.0.1:1': the hub does not respond")
     assert "--profile hub" in output

@@ -25,7 +25,7 @@ COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml", "upstream.yaml")
 # Settings of Compose itself and of the other services.
 NOT_OF_THE_BACKEND = {
     "UPSTREAM_NETWORK",
-    *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "HTTPS_PORT", "HTTP_PORT", "PROXY_PROTOCOL_PORT"),
+    *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "HTTP_PORT", "PROXY_PROTOCOL_PORT"),
     *("CERTS", "CERTS_DIR", "CERTS_WARN_DAYS", "CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL"),
     *("ACME_EMAIL", "ACME_DIRECTORY", "ACME_PROFILE", "ACME_CA", "ACME_RETRY"),
 }
@@ -53,7 +53,7 @@ def test_compose_passes_exactly_the_settings() -> None:
 
 
 def test_swarm_passes_the_same_settings_as_compose() -> None:
-    ports = {"DIRECT_PORT"}  # Swarm has no profile direct
+    ports = {"HTTPS_PORT", "DIRECT_PORT"}  # Swarm publishes 443, and has no profile direct
     settings = {*by_name(Settings), *by_name(ProxySettings)}
     assert settings - INTERNAL - ports <= interpolated("deploy/swarm.yaml")
 

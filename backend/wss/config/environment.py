@@ -1,11 +1,14 @@
 """Settings come from environment variables: one dataclass per component, one field per setting."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
 Component = TypeVar("Component")
+
+# Not str.strip, which also removes spaces of Unicode: the shell scripts of the proxies remove the same as this.
+WHITE_SPACE = " \t\n\r\f\v"
+_QUOTES = ("''", '""', "``", "\u2018\u2019", "\u201c\u201d", "\u201e\u201c")
 
 
 class SettingError(ValueError):
@@ -21,11 +24,13 @@ class Setting(NamedTuple):
     """The default, as text like in the environment."""
     parse: Callable[[str], object]
     """Converts the text to the value; raises ValueError, which names the error and what to give instead."""
+    secret: bool = False
+    """Whether the text may contain a password: then no error contains it."""
 
 
-def setting(name: str, default: str, parse: Callable[[str], object]) -> dict[str, Setting]:
+def setting(name: str, default: str, parse: Callable[[str], object], *, secret: bool = False) -> dict[str, Setting]:
     """Return the metadata of a dataclass field."""
-    return {"setting": Setting(name, default, parse)}
+    return {"setting": Setting(name, default, parse, secret)}
 
 
 def settings_of(component: type[Any]) -> dict[str, Setting]:
@@ -33,23 +38,20 @@ def settings_of(component: type[Any]) -> dict[str, Setting]:
     return {each.name: each.metadata["setting"] for each in fields(component)}
 
 
-def without_password(value: str) -> str:
-    """Return the value, without the password if it is a URL that has one."""
-    return re.sub("//[^/@]*:.*@", "//…@", value)
-
-
 def value_of(environment: Mapping[str, str], name: str) -> str:
     """Return the text of a variable; an empty one counts as absent, because Compose passes unset variables as empty."""
-    return environment.get(name, "").strip()
+    return environment.get(name, "").strip(WHITE_SPACE)
 
 
 def read(component: type[Component], environment: Mapping[str, str]) -> Component:
     """Return the component with its settings; raises SettingError for the first one that is wrong."""
     values: dict[str, Any] = {}
-    for field, (name, default, parse) in settings_of(component).items():
+    for field, (name, default, parse, secret) in settings_of(component).items():
         text = value_of(environment, name) or default
         try:
+            if text[:1] + text[-1:] in _QUOTES:
+                raise ValueError("the quotes are part of the value. Give it without them")
             values[field] = parse(text)
         except ValueError as error:
-            raise SettingError(f"{name}={without_password(text)!r}: {error}") from None
+            raise SettingError(f"{name}={'…' if secret else repr(text)}: {error}") from None
     return component(**values)

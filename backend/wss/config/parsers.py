@@ -2,34 +2,64 @@
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import unquote
+
+from wss.config.environment import WHITE_SPACE
+from wss.config.hub_address import HubAddress
 
 from wss.config.domain import LABEL, Domain
 
 
-def hub(value: str) -> str | None:
+def hub(value: str) -> HubAddress | None:
+    """Parse the URL of the hub. The last "@" ends the password, which needs no encoding but that of "%"."""
     if not value:
         return None
-    address = re.fullmatch(r"valkey://(?:[^/@:]*:[^/@]*@)?([^/@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?", value)
-    if not address or int((address[2] or ":0")[1:]) > 65535:
-        raise ValueError("not the URL of a Valkey server. Give valkey://host, or valkey://:password@host:port")
-    return value
+    url = re.fullmatch(
+        r"(valkey|redis)://(?:([^:/@]*):(.+)@)?(\[[^/@]+\]|[^/@:]+)(?::(\d{1,5}))?(?:/(\d{0,3}))?", value, re.IGNORECASE
+    )
+    try:
+        if not url or not value.isprintable():
+            raise ValueError
+        _, username, password, host, number, database = url.groups(default="")
+        return HubAddress(
+            _host(host.lower()),
+            _numbered_port(number or "6379"),
+            unquote(username, errors="strict") or None,
+            unquote(password, errors="strict") or None,
+            int(database or 0),
+        )
+    except ValueError:  # its text may have a part of the password
+        pass
+    tls = " TLS to the hub is not supported." if re.match("(valkeys|rediss):", value, re.IGNORECASE) else ""
+    raise ValueError(
+        f"not the URL of a Valkey server.{tls} Give valkey://host, or valkey://:password@host:port with each % of the"
+        " password as %25"
+    )
 
 
 def name(value: str) -> str | None:
     return value or None
 
 
+_HANDLER = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+
+
 def handler(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
-        raise ValueError("not a handler. Give module:coroutine, for example APP=apps.echo:handler")
-    return value
+    if _HANDLER.fullmatch(value):
+        return value
+    module, _, attribute = value.strip("/").partition(":")
+    likely = f"{module.removesuffix('.py').replace('/', '.')}:{attribute.removesuffix('()') or 'handler'}"
+    example = likely if _HANDLER.fullmatch(likely) else "apps.echo:handler"
+    raise ValueError(f"not a handler. Give module:coroutine, for example APP={example}")
 
 
 def _items(value: str) -> list[str]:
-    return [item.strip() for item in value.split(",") if item.strip()]
+    items = (item.strip(WHITE_SPACE) for item in value.split(","))
+    return [item for item in items if item]
 
 
 def domain(value: str) -> Domain:
@@ -63,16 +93,26 @@ def origins(value: str) -> frozenset[str]:
     return frozenset(_origin(item.lower()) for item in _items(value))
 
 
+def proxy_origins(value: str) -> frozenset[str]:
+    """Parse the origins that the proxies themselves check."""
+    # A regular expression of httpd has 8,191 characters at most, and three for each "." here.
+    if len(value) > 2500:
+        raise ValueError(f"{len(value)} characters, and 2500 are the max. Give fewer, such as https://*.example.com")
+    return origins(value)
+
+
 def _origin(value: str) -> str:
     # As browsers send it (RFC 6454 section 6.2): no path, no default port.
-    parts = re.fullmatch(r"(https?)://(?:\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
+    parts = re.fullmatch(r"(https?)://(\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
     if parts:
+        scheme, wildcard, host, number = parts.groups()
         with suppress(ValueError):
-            _host(parts[2])
-            if int((parts[3] or ":0")[1:]) > 65535:
-                raise ValueError
-            default_port = {"http": ":80", "https": ":443"}[parts[1]]
-            return value.removesuffix(default_port) if parts[3] == default_port else value
+            if wildcard and not re.search("[a-z_]", host.rpartition(".")[2]):
+                raise ValueError  # an address has no subdomains
+            _host(host)
+            port((number or ":0")[1:])
+            default_port = {"http": ":80", "https": ":443"}[scheme]
+            return value.removesuffix(default_port) if number == default_port else value
     raise ValueError(
         f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
         " for example ORIGINS=https://example.com,https://*.example.com"
@@ -89,9 +129,7 @@ def ws_paths(value: str) -> tuple[str, ...]:
 
 def paths(value: str) -> tuple[str, ...]:
     paths = tuple(_items(value))
-    # The shell script of the proxies splits the list, too, and knows ASCII only.
-    is_list = value.isascii() and value.isprintable() and (paths or not value)
-    if not is_list or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
+    if (value and not paths) or not all(re.fullmatch(r"/[!$&-)+-;=@-Z_a-z~]*\*?", path) for path in paths):
         raise ValueError(
             "not a list of paths. Give them as they stand in the URL, with a * at the end for all that start so,"
             " for example /wss,/chat/*"
@@ -161,22 +199,28 @@ def subprotocols(value: str) -> tuple[str, ...]:
     return names
 
 
+# proxy/settings has the same words.
+_ON = ("on", "true", "yes", "1")
+_OFF = ("off", "false", "no", "0")
+
+
 def switch(value: str) -> bool:
-    if value not in ("on", "off"):
-        raise ValueError("neither on nor off. Give one of them")
-    return value == "on"
+    word = value.lower()
+    if word not in (*_ON, *_OFF):
+        raise ValueError("neither on nor off. Give one of them (true, yes, 1 and false, no, 0 mean the same)")
+    return word in _ON
 
 
-def flag(value: str) -> bool:
-    if value not in ("0", "1"):
-        raise ValueError("neither 0 nor 1. Give one of them")
-    return value == "1"
+def _word(value: str, words: Iterable[str], error: str) -> str:
+    """Return a word in lower case."""
+    if not value.isascii() or value.lower() not in words:
+        raise ValueError(error)
+    return value.lower()
 
 
 def is_modern_tls_policy(value: str) -> bool:
-    if value not in ("intermediate", "modern"):
-        raise ValueError("not a policy. Give intermediate (TLS 1.2 and 1.3) or modern (1.3 alone)")
-    return value == "modern"
+    error = "not a policy. Give intermediate (TLS 1.2 and 1.3) or modern (1.3 alone)"
+    return _word(value, ("intermediate", "modern"), error) == "modern"
 
 
 def size(value: str) -> int:
@@ -201,7 +245,7 @@ def count(value: str) -> int:
 
 
 def count_or_off(value: str) -> int | None:
-    if value == "off":
+    if value.lower() in _OFF and value != "0":  # which could also mean: none at all
         return None
     try:
         return count(value)
@@ -216,9 +260,8 @@ def seconds(value: str) -> float:
 
 
 def log_format(value: str) -> str:
-    if value not in ("auto", "json", "text"):
-        raise ValueError("not a log format. Give json, text, or auto (text if stderr is a terminal, else json)")
-    return value
+    error = "not a log format. Give json, text, or auto (text if stderr is a terminal, else json)"
+    return _word(value, ("auto", "json", "text"), error)
 
 
 def token(value: str) -> str | None:
@@ -229,15 +272,13 @@ def token(value: str) -> str | None:
 
 def log_level(value: str) -> int:
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-    if value.lower() not in levels:
-        raise ValueError(f"not a level. Give {', '.join(levels)}")
-    return levels[value.lower()]
+    return levels[_word(value, levels, f"not a level. Give {', '.join(levels)}")]
 
 
 def processes(value: str) -> int:
-    if value == "auto":
+    if value.lower() == "auto":
         return len(os.sched_getaffinity(0))
-    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 512):
+    if not re.fullmatch(r"[1-9]\d{0,2}", value, re.ASCII) or int(value) > 512:
         raise ValueError("not a number of processes. Give 1 to 512, or auto for one per core")
     return int(value)
 
@@ -247,11 +288,24 @@ def path(value: str) -> Path | None:
 
 
 def published_port(value: str) -> int:
-    """Parse a published port of Compose: a port, or an address and a port."""
-    return port(value.rpartition(":")[2])
+    """Parse a published port of Compose: a port, or an address and a port. Compose also accepts a range of ports."""
+    address, _, number = value.rpartition(":")
+    with suppress(ValueError):
+        if address.startswith("["):
+            IPv6Address(address[1:].removesuffix("]"))
+        elif address:
+            IPv4Address(address)
+        return port(number)
+    raise ValueError("not a port. Give 0 to 65535, or an address and a port, for example 127.0.0.1:8443")
 
 
 def port(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) <= 65535):
+    if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or int(value) > 65535:
         raise ValueError("not a port. Give 0 to 65535")
     return int(value)
+
+
+def _numbered_port(value: str) -> int:
+    if not port(value):
+        raise ValueError("not the port of a server. Give 1 to 65535")
+    return port(value)

@@ -18,6 +18,8 @@ class ProxySettings:
 
     proxy_connections: int = field(metadata=setting("PROXY_CONNECTIONS", "10000", parsers.proxy_connections))
     """Max open WebSockets and requests to HTTP_PATHS."""
+    https_port: int = field(metadata=setting("HTTPS_PORT", "443", parsers.published_port))
+    """The published port, for redirects."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ class UpstreamSettings(ProxySettings):
     """The paths that are passed on as plain HTTP."""
     max_body: int = field(metadata=setting("MAX_BODY", "1M", parsers.size))
     """Max bytes of the body of a request to HTTP_PATHS."""
-    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.origins))
+    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.proxy_origins))
     """The origins whose pages may connect."""
     idle_timeout: int = field(metadata=setting("IDLE_TIMEOUT", "3600", parsers.idle_timeout))
     """Seconds after which a WebSocket that is silent in both directions is closed."""
     tls_modern: bool = field(metadata=setting("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
-    hsts: bool = field(metadata=setting("HSTS", "0", parsers.flag))
+    hsts: bool = field(metadata=setting("HSTS", "off", parsers.switch))
 
 
 def check_with_backend(environment: Mapping[str, str]) -> None:

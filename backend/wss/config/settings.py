@@ -8,6 +8,7 @@ from pathlib import Path
 from wss.config import parsers
 from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting
+from wss.config.hub_address import HubAddress
 
 # Seconds: send_timeout of nginx.conf.
 MAX_SLOW_READER_TIMEOUT = 30.0
@@ -77,13 +78,13 @@ class Settings:
     """The TCP port to listen on; 0: any free port."""
     metrics_port: int = field(metadata=setting("METRICS_PORT", "8283", parsers.port))
     """The TCP port of the metrics; 0: any free port."""
-    push_token: str | None = field(metadata=setting("PUSH_TOKEN", "", parsers.token))
+    push_token: str | None = field(metadata=setting("PUSH_TOKEN", "", parsers.token, secret=True), repr=False)
     """The token that POST /push requires; None: none."""
     run_dir: Path | None = field(metadata=setting("RUN_DIR", "", parsers.path))
     """The directory for the control sockets and metrics files of the workers; None: a temporary directory."""
     tls_modern: bool = field(metadata=setting("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     """Whether TLS 1.2 is refused."""
-    hsts: bool = field(metadata=setting("HSTS", "0", parsers.flag))
+    hsts: bool = field(metadata=setting("HSTS", "off", parsers.switch))
     """Whether responses have Strict-Transport-Security, for two years."""
     tls_dir: Path | None = field(metadata=setting("TLS_DIR", "", parsers.path))
     """The directory with the certificate and its key (see wss.net.tls); None: plain ws, behind a proxy."""
@@ -95,8 +96,8 @@ class Settings:
     """The published TLS port in `direct`, for redirects."""
     expiry_file: Path | None = field(metadata=setting("EXPIRY_FILE", "", parsers.path))
     """The file in which the certificate service writes when the proxy's certificate expires."""
-    hub: str | None = field(metadata=setting("HUB", "", parsers.hub))
-    """The URL of the Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
+    hub: HubAddress | None = field(metadata=setting("HUB", "", parsers.hub, secret=True))
+    """The Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
     hub_password_file: Path | None = field(metadata=setting("HUB_PASSWORD_FILE", "", parsers.path))
     """The file with the password of the hub; a password in the URL takes precedence."""
     replicas: str | None = field(metadata=setting("REPLICAS", "", parsers.name))

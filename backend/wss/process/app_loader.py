@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -58,15 +59,30 @@ def _check_handler(app: str, module_name: str, attribute: str, handler: object) 
         inspect.iscoroutinefunction(handler)
         or inspect.iscoroutinefunction(inspect.getattr_static(type(handler), "__call__", None))
     ):
-        found = (
-            "no attribute of that name" if handler is None else f"a {type(handler).__name__} that is not a coroutine"
+        raise SettingError(
+            f"APP={app!r}: {_kind(module_name, attribute, handler)}. Define `async def {attribute}(connection)` there"
         )
-        raise SettingError(f"APP={app!r}: {module_name} has {found}. Define `async def {attribute}(connection)` there")
     if not _can_be_called(handler, "connection"):
         raise SettingError(
             f"APP={app!r}: {attribute} cannot be called with the connection alone."
             f" Define it as `async def {attribute}(connection)`"
         )
+
+
+def _kind(module_name: str, attribute: str, found: object) -> str:
+    """Return what a module has in place of a handler."""
+    if found is None:
+        return f"{module_name} has no attribute of the name {attribute!r}"
+    kind = f"an object of the class {type(found).__name__}"
+    if inspect.isclass(found):
+        kind = "a class"
+    elif inspect.isroutine(found):
+        kind = "a function without async"
+    elif inspect.ismodule(found):
+        kind = "a module"
+    elif callable(found):
+        kind += " whose __call__ is without async"
+    return f"{attribute} in {module_name} is {kind}, not a coroutine function"
 
 
 def _import(name: str) -> ModuleType:
@@ -82,14 +98,19 @@ def _import(name: str) -> ModuleType:
         if directory := _unreadable_directory(name):
             raise ValueError(f"{directory} is not readable here. Let everybody read it (chmod a+rx)") from None
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"there is no module {error.name!r}. Put it into handlers/ and start with --build: docs/handler.md"
-            ) from None
+            raise ValueError(f"there is no module {error.name!r}. {_remedy(name)}") from None
         raise ValueError(_where(error)) from None
     except PermissionError as error:
         raise ValueError(f"{error.filename} is not readable here. Let everybody read it (chmod a+r)") from None
     except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise ValueError(_where(error)) from None
+
+
+def _remedy(name: str) -> str:
+    with suppress(ImportError):
+        if not name.startswith("handlers.") and importlib.util.find_spec(f"handlers.{name}"):
+            return f"It is in handlers/. Give handlers.{name} in its place"
+    return "Put it into handlers/ and start with --build: docs/handler.md"
 
 
 def _let_siblings_import(name: str) -> None:
@@ -115,13 +136,15 @@ def describe(error: BaseException) -> str:
 
     The place is the last one that is not in a library: an error in one is not mended there.
     """
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}, line {error.lineno}"
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
-        place = f"{(own or frames)[-1].filename}, line {(own or frames)[-1].lineno}"
-    return f"{type(error).__name__}: {error} ({place})"
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [frame for frame in frames if not frame[0].startswith(_LIBRARIES)]
+    file, line = (own or frames)[-1]
+    text = str(error)
+    if isinstance(error, SyntaxError):  # its text is without the place
+        text = error.msg
+        if error.filename and Path(error.filename).exists():
+            file, line = error.filename, error.lineno
+    return f"{type(error).__name__}: {' '.join(text.split())} ({file}, line {line})"
 
 
 def _where(error: BaseException) -> str:

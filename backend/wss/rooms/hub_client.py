@@ -1,12 +1,14 @@
 """The Valkey client of the hub, and the check at the start that the hub is reachable."""
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 from valkey.asyncio import Valkey
 from valkey.exceptions import AuthenticationError, ResponseError, ValkeyError
 
-from wss.config.environment import SettingError, without_password
+from wss.config.environment import WHITE_SPACE, SettingError
 from wss.config.settings import Settings
 
 # Seconds until an attempt to connect, or a command, fails.
@@ -20,19 +22,39 @@ FAILURES = (ValkeyError, OSError)
 
 
 def open_client(settings: Settings) -> Valkey:
+    """Return a client that connects with its first command. By default it does not retry: nothing is sent twice.
+
+    Raises SettingError if the file with the password cannot be used.
+    """
     assert settings.hub
-    password = None
-    if settings.hub_password_file and settings.hub_password_file.exists():
-        password = settings.hub_password_file.read_text().strip()
-    # A password in the URL overrides this one. By default the client does not retry, so that nothing is sent twice.
-    return Valkey.from_url(  # type: ignore[no-any-return]
-        settings.hub, password=password, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT
+    return Valkey(
+        host=settings.hub.host,
+        port=settings.hub.port,
+        db=settings.hub.database,
+        username=settings.hub.username,
+        password=settings.hub.password or _password(settings.hub_password_file),
+        socket_connect_timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
     )
+
+
+def _password(file: Path | None) -> str | None:
+    """Return the password in a file, without white space around it, as hub/start reads it; None without a file."""
+    try:
+        return file.read_text().strip(WHITE_SPACE) if file else None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingError(
+            f"HUB_PASSWORD_FILE={str(file)!r}: not readable ({reason})."
+            f" Give a text file that user {os.getuid()} may read"
+        ) from None
 
 
 async def wait_until_reachable(settings: Settings) -> None:
     """Return when the hub responds. Raises SettingError if it does not within START_TIMEOUT, or rejects us."""
-    shown = without_password(settings.hub or "")
+    shown = f"HUB={str(settings.hub)!r}"
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
@@ -41,12 +63,11 @@ async def wait_until_reachable(settings: Settings) -> None:
                 return
         except (AuthenticationError, ResponseError) as error:
             raise SettingError(
-                f"HUB={shown!r}: the hub rejects the connection ({error}). Give HUB=valkey://:password@host"
+                f"{shown}: the hub rejects the connection ({error}). Give HUB=valkey://:password@host"
             ) from None
         except FAILURES as error:
             if time.monotonic() > deadline:
                 raise SettingError(
-                    f"HUB={shown!r}: the hub does not respond ({error})."
-                    " Start it (`--profile hub`), or correct the address"
+                    f"{shown}: the hub does not respond ({error}). Start it (`--profile hub`), or correct the address"
                 ) from None
         await asyncio.sleep(FIRST_PAUSE)
