@@ -30,6 +30,21 @@ def test_a_bad_setting_stops_the_start(profile: str, new_stack: NewStack, settin
 
 
 @pytest.mark.profiles("nginx")
+def test_a_name_in_the_env_file_that_resembles_a_setting_stops_the_start(
+    profile: str, new_stack: NewStack, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("ORIGIN=https://example.com\nPYTHONPATH=/nowhere\nPATH=/nowhere\nMINE='1 $$ 2'\n")
+    (tmp_path / "handler.env").write_text("WORKER=a name of the user's handler\n")
+    stack = new_stack(profile)
+    stack.build()
+    outcome = stack.compose(f"--project-directory={tmp_path}", "up", "--no-build")
+    assert outcome.code != 0
+    (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
+    assert "| error: .env: not a setting: ORIGIN (did you mean ORIGINS?). Correct the name, or" in line
+    assert all(container.status != "running" for container in stack.containers())
+
+
+@pytest.mark.profiles("nginx")
 def test_a_missing_certs_dir_is_named(profile: str, new_stack: NewStack) -> None:
     stack = new_stack(profile, CERTS_DIR="/no/such/directory")
     outcome = stack.start()

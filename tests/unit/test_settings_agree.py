@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from server import REPOSITORY
 from wss.config.environment import Setting, settings_of
+from wss.config.names import INTERNAL, OF_OTHER_SERVICES
 from wss.config.proxy import ProxySettings, UpstreamSettings
 from wss.config.settings import Settings
 
@@ -16,19 +17,7 @@ def by_name(component: type[Any]) -> dict[str, Setting]:
 
 # What the backend and the proxies have in common has the backend's default.
 SETTINGS = {**by_name(UpstreamSettings), **by_name(Settings)}
-# Set by the image or by an overlay, not by an operator.
-INTERNAL = {
-    *("PORT", "METRICS_PORT", "RUN_DIR", "TLS_DIR", "PAGE", "CHALLENGES"),
-    *("EXPIRY_FILE", "HUB_PASSWORD_FILE", "REPLICAS", "TRUSTED_PROXIES"),
-}
 COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml", "upstream.yaml")
-# Settings of Compose itself and of the other services.
-NOT_OF_THE_BACKEND = {
-    "UPSTREAM_NETWORK",
-    *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "HTTP_PORT", "PROXY_PROTOCOL_PORT"),
-    *("CERTS", "CERTS_DIR", "CERTS_WARN_DAYS", "CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL"),
-    *("ACME_EMAIL", "ACME_DIRECTORY", "ACME_PROFILE", "ACME_CA", "ACME_RETRY"),
-}
 
 
 def interpolated(*files: str) -> set[str]:
@@ -49,13 +38,13 @@ def documented() -> dict[str, str]:
 
 
 def test_compose_passes_exactly_the_settings() -> None:
-    assert interpolated(*COMPOSE_FILES) - NOT_OF_THE_BACKEND == set(SETTINGS) - INTERNAL
+    assert interpolated(*COMPOSE_FILES) - set(OF_OTHER_SERVICES) == set(SETTINGS) - {*INTERNAL}
 
 
 def test_swarm_passes_the_same_settings_as_compose() -> None:
     ports = {"HTTPS_PORT", "DIRECT_PORT"}  # Swarm publishes 443, and has no profile direct
     settings = {*by_name(Settings), *by_name(ProxySettings)}
-    assert settings - INTERNAL - ports <= interpolated("deploy/swarm.yaml")
+    assert settings - {*INTERNAL} - ports <= interpolated("deploy/swarm.yaml")
 
 
 def test_each_proxy_gets_the_settings_that_it_enforces() -> None:
@@ -65,10 +54,10 @@ def test_each_proxy_gets_the_settings_that_it_enforces() -> None:
 
 
 def test_the_readme_has_exactly_the_settings() -> None:
-    assert set(documented()) == (set(SETTINGS) - INTERNAL) | NOT_OF_THE_BACKEND
+    assert set(documented()) == (set(SETTINGS) - {*INTERNAL}) | set(OF_OTHER_SERVICES)
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTINGS) - INTERNAL))
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {*INTERNAL}))
 def test_the_readme_has_the_default(name: str) -> None:
     default = documented()[name]
     assert ("" if default.startswith("*(") else default) == SETTINGS[name].default
@@ -76,7 +65,7 @@ def test_the_readme_has_the_default(name: str) -> None:
 
 def test_the_documentation_lists_the_settings_that_are_refused_with_an_upstream() -> None:
     of_direct = {"DIRECT_PORT"}
-    refused = by_name(Settings).keys() - by_name(UpstreamSettings).keys() - INTERNAL - of_direct
+    refused = by_name(Settings).keys() - by_name(UpstreamSettings).keys() - {*INTERNAL} - of_direct
     text = (REPOSITORY / "docs" / "existing-server.md").read_text()
     paragraph = text.partition("Configure your server instead:\n")[2].partition("\n\n")[0]
     assert re.findall(r"`([A-Z_]+)`", paragraph) == sorted(refused)
