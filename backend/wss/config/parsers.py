@@ -8,10 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 from urllib.parse import unquote
 
+from wss.config.domain import LABEL, Domain
 from wss.config.environment import WHITE_SPACE
 from wss.config.hub_address import HubAddress
-
-from wss.config.domain import LABEL, Domain
 
 
 def hub(value: str) -> HubAddress | None:
@@ -64,7 +63,7 @@ def _items(value: str) -> list[str]:
 
 def domain(value: str) -> Domain:
     # The same grammar as in certs/certificates/domain.py. The proxies' shell scripts split the list, too: at spaces.
-    names = Domain(_host(item, wildcard=True) for item in map(str.strip, value.split(",")) if item)
+    names = Domain(_host(item, wildcard=True) for item in _items(value))
     if not names:
         raise ValueError("contains no name. Give the host names that clients use, for example DOMAIN=example.com")
     return names
