@@ -87,6 +87,7 @@ class WebSocketServer:
         # RFC 6797. Behind a proxy, the proxy adds it.
         self._common_headers = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
         self._draining = False
+        self._has_seen_untrusted_proxy = False
         self._certificate: Certificate | None = None
 
     async def listen(self, sock: socket.socket, certificate: Certificate | None) -> None:
@@ -237,6 +238,11 @@ class WebSocketServer:
                 self._start_task(broadcast_command(self._settings.run_dir, PROXY_DRAINING, accepted.peer))
                 return _PROXY_DRAINING_STARTED
             client, certificate = forwarded_client(accepted.peer, request.headers), from_headers(request.headers)
+        elif self._settings.trusted_proxies and "X-Real-IP" in request.headers and not self._has_seen_untrusted_proxy:
+            self._has_seen_untrusted_proxy = True
+            log.warning(
+                "%s sends X-Real-IP, and is not in TRUSTED_PROXIES: all its clients count as one", accepted.peer
+            )
         if refused := refused or self._check_address(client) or self._check_certificate(certificate):
             return refused
         return Connection(

@@ -47,6 +47,16 @@ def test_the_address_of_a_client_is_the_one_that_a_trusted_proxy_forwards(
         ws.close()
 
 
+def test_a_proxy_that_is_not_trusted_is_reported_once(start: Start) -> None:
+    server = start(TRUSTED_PROXIES="10.0.0.0/8", DOMAIN="127.0.0.1")
+    for _ in range(2):
+        headers = ["X-Real-IP: 192.0.2.7"]
+        websocket.create_connection(f"ws://127.0.0.1:{server.port}/wss", header=headers, timeout=TIMEOUT).close()
+    assert server.stop() == 0
+    (line,) = [line for line in server.lines if "not in TRUSTED_PROXIES" in line]
+    assert "127.0.0.1 sends X-Real-IP" in line
+
+
 def test_open_connections_are_limited_per_address() -> None:
     limits = AddressLimits(2, None)
     for _ in range(2):

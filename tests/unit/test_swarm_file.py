@@ -28,7 +28,9 @@ def pairs() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-@pytest.mark.parametrize("key", ["read_only", "cap_add", "cap_drop", "stop_grace_period", "sysctls", "command", "user"])
+@pytest.mark.parametrize(
+    "key", ["read_only", "cap_add", "cap_drop", "stop_grace_period", "sysctls", "command", "user", "logging"]
+)
 def test_what_a_container_may_is_the_same(pairs: dict[str, Any], name: str, key: str) -> None:
     compose, swarm = pairs[name]
     assert swarm.get(key) == compose.get(key)

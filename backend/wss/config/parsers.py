@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from wss.config.domain import LABEL, Domain
 from wss.config.environment import WHITE_SPACE
 from wss.config.hub_address import HubAddress
+from wss.config.interfaces import own_networks
 
 
 def hub(value: str) -> HubAddress | None:
@@ -179,10 +180,17 @@ def proxy_connections(value: str) -> int:
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    if value.lower() == "local":
+        if found := tuple(own_networks()):
+            return found
+        raise ValueError("there is no interface with an address. Give networks, or connect the container to one")
     try:
         return tuple(ip_network(item) for item in _items(value))
     except ValueError as error:
-        raise ValueError(f"{error}. Give networks or addresses, separated by commas, such as 10.0.0.0/8") from None
+        raise ValueError(
+            f"{error}. Give networks or addresses, separated by commas, such as 10.0.0.0/8; or local, the networks of"
+            " the container's own interfaces"
+        ) from None
 
 
 def spread(value: str) -> float:

@@ -31,7 +31,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
         metadata=setting("TRUSTED_PROXIES", "", parsers.networks)
     )
-    """The networks whose X-Real-IP is trusted."""
+    """The networks whose X-Real-IP is trusted; ``local``: those of the own interfaces."""
     subprotocols: tuple[str, ...] = field(metadata=setting("SUBPROTOCOLS", "", parsers.subprotocols))
     """The subprotocols that the handler supports, in order of preference."""
     compression: bool = field(metadata=setting("COMPRESSION", "off", parsers.switch))
