@@ -24,7 +24,7 @@ from wss.handshake.forwarded import forwarded_client, is_trusted
 from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.rate_limits import AddressLimits
 from wss.handshake.request import HttpRequest
-from wss.handshake.request_head import AcceptedConnection, Limits
+from wss.handshake.request_head import MAX_HEADERS, AcceptedConnection, Limits
 from wss.handshake.responses import HttpResponse, plain_response
 from wss.net.certificate import Certificate
 from wss.net.listener import Listener
@@ -39,6 +39,8 @@ _picows_log.setLevel(logging.CRITICAL)
 
 # Bytes: picows drops a longer head without a response.
 _MAX_HEAD = 16 * 1024 - 1
+# Headers that a proxy adds to those of the client.
+_PROXY_HEADERS = 8
 # Bytes of a connection's receive buffer at the start; picows doubles it whenever it is too small.
 _READ_BUFFER = 2048
 # A proxy that shuts down cannot send close frames, so it requests this path and the backends close its clients.
@@ -98,7 +100,11 @@ class WebSocketServer:
             sock=sock,
             certificate=certificate,
             domain=self._settings.domain,
-            limits=Limits(min(self._settings.max_header, _MAX_HEAD), self._settings.handshake_timeout),
+            limits=Limits(
+                min(self._settings.max_header, _MAX_HEAD),
+                self._settings.handshake_timeout,
+                MAX_HEADERS + (_PROXY_HEADERS if self._settings.trusted_proxies else 0),
+            ),
             refused=self._metrics.refused,
             prepare=self._prepare if self._app.process_request else None,
         )
@@ -225,6 +231,7 @@ class WebSocketServer:
         request = sanitized(received, behind_a_proxy=bool(self._settings.trusted_proxies))
         refused = self._handshake.refuse(
             request,
+            server_name=accepted.server_name,
             has_route=self._app.has_route,
             full=self._sessions.open_count >= self._settings.max_connections,
             draining=self._draining,

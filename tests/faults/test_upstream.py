@@ -38,6 +38,8 @@ SETTINGS = {
 FORGED = {
     **dict.fromkeys(("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded"), "192.0.2.66"),
     **dict.fromkeys(("X_Real_IP", "X_Forwarded_For", "X-Forwarded_For", "X_Forwarded-Proto"), "192.0.2.66"),
+    # To PHP, these are the same, too.
+    **dict.fromkeys(("X.Real.IP", "X.Real-IP", "X_Real.IP", "X-Forwarded.For", "X.Forwarded.Host"), "192.0.2.66"),
     "X-Forwarded-Proto": "http",
     "X-Forwarded-Port": "1",
     "X-Client-Subject": "CN=ann",

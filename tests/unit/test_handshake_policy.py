@@ -38,6 +38,7 @@ def test_a_valid_request_is_accepted(path: str) -> None:
         # RFC 9112 section 3.2: exactly one Host.
         (request(without="Host"), 400),
         (request(extra=(("Host", "localhost"),)), 400),
+        (request(extra=(("Content-Length", "00"),)), 400),
         # RFC 9110 section 5.5.
         (request(extra=(("X-Odd", "a\x01b"),)), 400),
         # RFC 9110 section 7.4.
@@ -47,7 +48,11 @@ def test_a_valid_request_is_accepted(path: str) -> None:
         (request(without="Host", extra=(("Host", ""),)), 421),
         (request("http://evil.example/wss"), 421),
         (request("http://[/wss"), 400),
-        (request("*"), 421),
+        (request("*"), 400),
+        (request("http://localhost\\wss"), 400),
+        (request("http://a@localhost/wss"), 400),
+        (request("http://localhost/wss", without="Host"), 400),
+        (request(without="Host", extra=(("Host", "localhost:a"),)), 421),
         (request("/nope"), 404),
         (request("/wss/"), 404),
         (request("/wss/../wss"), 404),
@@ -208,8 +213,9 @@ def test_compression_is_negotiated_if_it_is_on(setting: str, offered: str, negot
 
 @pytest.mark.parametrize("behind_a_proxy", [True, False])
 def test_only_a_proxy_may_set_the_client_address(behind_a_proxy: bool) -> None:
-    claims = ("X-Real-IP", "x-real-ip", "X-Forwarded-For", "X-Forwarded-User", "Forwarded")
-    received = request(extra=tuple((name, "192.0.2.7") for name in claims))
+    claims = ("X-Real-IP", "x-real-ip", "X-Forwarded-For", "X-Forwarded-User", "Forwarded", "Proxy")
+    similar = ("X_Real_IP", "X.Real-IP", "x_forwarded_for", "X-Client_Subject", "X~Forwarded~User")
+    received = request(extra=tuple((name, "192.0.2.7") for name in claims + similar))
     before = received.headers.copy()
     headers = sanitized(received, behind_a_proxy=behind_a_proxy).headers
     assert received.headers == before
@@ -217,4 +223,15 @@ def test_only_a_proxy_may_set_the_client_address(behind_a_proxy: bool) -> None:
     assert ("X-Forwarded-For" in headers) == behind_a_proxy
     # Our proxies set neither of these.
     assert "X-Forwarded-User" not in headers
-    assert "Forwarded" not in headers
+    assert not {"Forwarded", "Proxy"} & set(headers)
+    # CGI, WSGI and PHP cannot tell these from the headers above.
+    assert not [name for name in headers if set("_.~") & set(name)]
+
+
+@pytest.mark.parametrize(
+    ("server_name", "status"), [(None, None), ("localhost", None), ("other.example", 421), ("evil.example", 421)]
+)
+def test_the_host_has_to_be_the_server_name_of_the_tls_handshake(server_name: str | None, status: int | None) -> None:
+    handshake = Handshake(read_settings({"DOMAIN": "localhost,other.example"}))
+    response = handshake.refuse(request(), server_name=server_name)
+    assert (response and response.status) == status

@@ -1,5 +1,6 @@
 """The address of a client: its own, or the one that a trusted proxy forwards."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -14,11 +15,19 @@ _SET_BY_PROXIES = {
 }
 
 
+# A header name is lower case here.
+_SEPARATOR = re.compile(r"[^a-z0-9]")
+
+
 def without_forged(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> CIMultiDict[str]:
-    """Return a copy without headers that would let a client impersonate another one; names are case-insensitive."""
+    """Return a copy without headers that would let a client impersonate another one; names are case-insensitive.
+
+    Also without X_Real_IP, X.Real-IP and the like: CGI, WSGI and PHP read them as X-Real-IP. Proxy: https://httpoxy.org
+    """
     headers = headers.copy()
     for name in {name.lower() for name in headers}:
-        is_claim = name == "forwarded" or name in _SET_BY_PROXIES or name.startswith("x-forwarded-")
+        similar = _SEPARATOR.sub("-", name)
+        is_claim = similar in ("forwarded", "proxy", *_SET_BY_PROXIES) or similar.startswith("x-forwarded-")
         if is_claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
             headers.popall(name)
     return headers

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import IPv6Address
-from urllib.parse import urlsplit, urlunsplit
 
 from multidict import CIMultiDict
 
@@ -27,6 +26,11 @@ HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 PAGE_PATH = "/"
 
+# Without user and password (RFC 9110 section 4.2.4).
+_URL = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?P<authority>(\[[0-9a-f:.]+\]|[^/?#@\\:\[\]]+)(:[0-9]*)?)(?P<path>([/?].*)?)", re.IGNORECASE
+)
+_PORT = re.compile(r"(:[0-9]{0,5})?")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # What two servers may resolve differently: a segment "." or "..", also percent-encoded (RFC 3986 section 5.2.4), a zero
 # byte, a "%" that starts no escape, a fragment.
@@ -36,11 +40,9 @@ _AMBIGUOUS = re.compile(r"/(\.|%2e){1,2}(/|$)|%00|%(?![0-9a-f]{2})|#", re.IGNORE
 def sanitized(request: HttpRequest, *, behind_a_proxy: bool) -> HttpRequest:
     """Return the request without headers that a client forged, and with a target that is a path."""
     target, headers = request.target, without_forged(request.headers, behind_a_proxy=behind_a_proxy)
-    if not target.startswith("/"):
-        # RFC 9112 section 3.2.2: a whole URL has to be accepted, and its host counts.
-        with suppress(ValueError):  # not a URL: Handshake.refuse answers it
-            url = urlsplit(target)
-            headers["Host"], target = url.netloc, urlunsplit(("", "", url.path or "/", url.query, ""))
+    # RFC 9112 section 3.2.2: a whole URL has to be accepted, and its host counts. Host is still required (section 3.2).
+    if (url := _URL.fullmatch(target)) and len(headers.getall("Host", [])) == 1:
+        headers["Host"], target = url["authority"], url["path"] if url["path"].startswith("/") else f"/{url['path']}"
     return HttpRequest(target, headers)
 
 
@@ -63,6 +65,7 @@ class Handshake:
         self,
         request: HttpRequest,
         *,
+        server_name: str | None = None,
         full: bool = False,
         draining: bool = False,
         degraded_reason: str = "",
@@ -70,15 +73,19 @@ class Handshake:
     ) -> HttpResponse | None:
         """Return the response that rejects a sanitized request, or answers it without a WebSocket; None to accept it.
 
-        A server that is full, or about to end, takes no more websockets: 503 makes a proxy try another one.
-        `degraded_reason` is for the health path, if all else goes on. `has_route` is asked for paths of WS_PATHS.
+        `server_name` is that of the TLS handshake (SNI), if any. A server that is full, or about to end, takes no more
+        websockets: 503 makes a proxy try another one. `degraded_reason` is for the health path, if all else goes on.
+        `has_route` is asked for paths of WS_PATHS.
         """
         headers = request.headers
         path = request.path
-        if refused := self._check_host(headers):
+        if refused := self._check_host(headers, server_name):
             return refused
         if not path.startswith("/"):
             return plain_response(HTTPStatus.BAD_REQUEST, "The request target is not a URL.", reason="target")
+        # picows accepts 00; the proxies do not.
+        if headers.get("Content-Length", "0") != "0":
+            return plain_response(HTTPStatus.BAD_REQUEST, "A WebSocket handshake has no body.", reason="malformed")
         # RFC 9110 section 5.5. picows accepts them.
         if any(_CONTROL_CHARACTER.search(value) for value in headers.values()):
             text = "A header has a control character in its value."
@@ -124,17 +131,19 @@ class Handshake:
         is_listed = path in self._paths or any(path.startswith(prefix) for prefix in self._path_prefixes)
         return is_listed and not _AMBIGUOUS.search(path)
 
-    def _check_host(self, headers: CIMultiDict[str]) -> HttpResponse | None:
+    def _check_host(self, headers: CIMultiDict[str], server_name: str | None) -> HttpResponse | None:
         # RFC 9112 section 3.2: exactly one.
         hosts = headers.getall("Host", [])
         if len(hosts) != 1:
             return plain_response(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", reason="host")
-        return None if hostname(hosts[0]) in self._domain else MISDIRECTED
+        name = hostname(hosts[0])
+        # RFC 9110 section 7.4: the connection may be meant for another host.
+        return None if name in self._domain and server_name in (None, name) else MISDIRECTED
 
     def _check_origin(self, headers: CIMultiDict[str]) -> HttpResponse | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need this check.
         origins = headers.getall("Origin", [])
-        if not all(self._is_allowed(origin.lower()) for origin in origins):
+        if len(origins) > 1 or not all(self._is_allowed(origin.lower()) for origin in origins):
             text = "Pages of this origin may not connect. ORIGINS lists those that may."
             return plain_response(HTTPStatus.FORBIDDEN, text, reason="origin")
         return None
@@ -174,11 +183,14 @@ def _check_upgrade(headers: CIMultiDict[str]) -> HttpResponse | None:
 
 
 def hostname(host: str) -> str:
-    """Return the name in a Host header without port and brackets, in lower case."""
+    """Return the name in a Host header without port and brackets, in lower case; empty if it is malformed."""
     if host.startswith("["):
+        address, _, port = host[1:].partition("]")
         with suppress(ValueError):  # in the canonical form of RFC 5952, as in the settings
-            return str(IPv6Address(host[1:].partition("]")[0]))
-    return host.partition(":")[0].lower()
+            return str(IPv6Address(address)) if _PORT.fullmatch(port) else ""
+    name, colon, port = host.partition(":")
+    # The root of the DNS may be written (RFC 3986 section 3.2.2).
+    return name.removesuffix(".").lower() if _PORT.fullmatch(colon + port) else ""
 
 
 def _tokens(headers: CIMultiDict[str], name: str, *, fold: bool = True) -> set[str]:

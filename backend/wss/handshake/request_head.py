@@ -18,7 +18,11 @@ TLS_HANDSHAKE = 0x16  # content type of the first record (RFC 8446 section 5.1)
 # Seconds that a client has to read the response if its request is too large.
 LINGER = 2.0
 
+# Max headers of a client: httpd's limit. picows has 128, to which a proxy adds a few.
+MAX_HEADERS = 100
+
 _END = b"\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"(\r\n)+")
 # RFC 9112 section 3. picows accepts version 1.1 only.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
 
@@ -26,6 +30,9 @@ _TLS_HERE = plain_response(
     HTTPStatus.BAD_REQUEST, "This port does not speak TLS: TLS ends at the proxy before it.", reason="tls"
 )
 _NOT_HTTP = plain_response(HTTPStatus.BAD_REQUEST, "This is not an HTTP/1.1 request.", reason="malformed")
+_TOO_MANY_HEADERS = plain_response(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"There are over {MAX_HEADERS} headers. Send fewer.", reason="header"
+)
 _MALFORMED = plain_response(
     HTTPStatus.BAD_REQUEST, "A header of this request is malformed, or it has a body.", reason="malformed"
 )
@@ -48,6 +55,8 @@ class AcceptedConnection:
     """The address of the peer."""
     time: float
     """When it was accepted, by the clock of the event loop."""
+    server_name: str | None = None
+    """The server name in its TLS handshake (SNI), in lower case."""
     decided: bool = False
     """Whether its request was good enough to be decided on."""
     transport: Any = None
@@ -71,6 +80,8 @@ class Limits:
     """Max bytes of request line and headers."""
     timeout: float
     """Seconds for the TLS handshake, and the same again for the head."""
+    headers: int = MAX_HEADERS
+    """Max number of headers."""
     any_method: bool = False
     """Whether to pass on any request, not only a GET over HTTP/1.1, which can become a WebSocket."""
 
@@ -118,9 +129,16 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         self._size += size
         if self._preparing:
             return  # for the websocket
+        self._skip_empty_lines()
+        if not self._size:
+            return
         if self._buffer[0] == TLS_HANDSHAKE:
             # Respond at once: a TLS client waits for a ServerHello, until the timeout.
             self._refuse(_TLS_HERE)
+            return
+        # RFC 9112 section 2.2 allows LF alone; picows reads on until its timeout.
+        if (line := self._buffer.find(b"\n", 0, self._size)) >= 0 and self._buffer[line - 1 : line] != b"\r":
+            self._refuse(_NOT_HTTP)
             return
         head, end, _ = self._buffer[: self._size].partition(_END)
         if end:
@@ -131,10 +149,18 @@ class RequestHeadReader(asyncio.BufferedProtocol):
             text = f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER."
             self._refuse(plain_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text, reason="header"))
 
+    def _skip_empty_lines(self) -> None:
+        """Remove CRLFs that precede the request line (RFC 9112 section 2.2)."""
+        if lines := _EMPTY_LINES.match(self._buffer, 0, self._size):
+            self._buffer[: self._size - lines.end()] = self._buffer[lines.end() : self._size]
+            self._size -= lines.end()
+
     def _check_request_line(self, head: bytearray) -> None:
         line = _REQUEST_LINE.match(head)
         if not line:
             self._refuse(_NOT_HTTP)
+        elif head.count(b"\r\n") - 1 > self._limits.headers:
+            self._refuse(_TOO_MANY_HEADERS)
         elif self._limits.any_method:
             self._pass_on()
         elif line[1] == b"GET" and line[2] == b"1.1":

@@ -155,7 +155,8 @@ class Listener:
                 return
             async with asyncio.timeout(self._limits.timeout):
                 if client_hello := await self._client_hello(connection, accepted.peer):
-                    if misdirected := self._is_misdirected(client_hello, accepted.peer):
+                    accepted.server_name = server_name(client_hello)
+                    if misdirected := self._is_misdirected(accepted.server_name, accepted.peer):
                         protocol_factory = partial(_Misdirected, self._limits.timeout)
                     handed_over = True
                     await self._start_tls(self._certificate.context, protocol_factory, connection, client_hello)
@@ -194,8 +195,7 @@ class Listener:
                 await self._drain(connection)
         return b""
 
-    def _is_misdirected(self, client_hello: bytes, peer: str) -> bool:
-        name = server_name(client_hello)
+    def _is_misdirected(self, name: str | None, peer: str) -> bool:
         if name is None or name in self._domain:
             return False
         self._refused(MISDIRECTED.reason)

@@ -1,6 +1,7 @@
 """One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
 
-`?app=idle` receives nothing, and waits for the end.
+`?app=idle` receives nothing, and waits for the end. The header `App: whoami` selects as `?app=whoami` does, for tests
+whose path or query is special.
 """
 
 from apps import echo, ok, whoami
@@ -15,5 +16,7 @@ _APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler, "app=idle": idl
 
 
 async def handler(connection: Connection) -> None:
-    query = connection.request.path.partition("?")[2]
-    await _APPS.get(query, ok.handler)(connection)
+    request = connection.request
+    header = request.headers.get_all("App")
+    selected = f"app={header[0]}" if header else request.path.partition("?")[2]
+    await _APPS.get(selected, ok.handler)(connection)
