@@ -5,24 +5,53 @@ import ssl
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
 import trustme
 import websocket
 from chains import Issued, issue
-from client import UPGRADE, Target, exchange, http_request, target_of
+from client import TIMEOUT, UPGRADE, Target, exchange, http_request, target_of
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from eventually import eventually
 from fixtures import Connect, NewStack
-from pairs import certificate_of, revocation_list, write_pair
+from pairs import certificate_of, issue_to, revocation_list, write_pair
 from stack import Stack
 from time_limit import time_limit
 
 NOW = datetime.now(UTC)
 NAME = 'Zoë, "the admin"'
+
+
+CN, ORGANIZATION, UNKNOWN = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, x509.ObjectIdentifier("1.2.3.4.5")
+# The subject as text (RFC 4514) of certificates with these attributes, the same in every profile.
+SUBJECTS: dict[str, tuple[tuple[x509.ObjectIdentifier, str], ...]] = {
+    "CN=ann": ((CN, "ann"),),
+    "CN=ann,O=Example": ((ORGANIZATION, "Example"), (CN, "ann")),
+    "": (),
+    "CN=": ((CN, ""),),
+    r"CN=\E6\B1\A4\E5\A7\86 Zo\C3\AB": ((CN, "汤姆 Zoë"),),
+    r"CN=\F0\9F\98\80": ((CN, "😀"),),
+    r"CN=a\,CN=root": ((CN, "a,CN=root"),),
+    r"CN=a\+b\;c\<d\>e": ((CN, "a+b;c<d>e"),),
+    r"CN=\"a\" \\ b": ((CN, '"a" \\ b'),),
+    r"CN=\#a": ((CN, "#a"),),
+    r"CN=\ a \ ": ((CN, " a  "),),
+    r"CN=\ ": ((CN, " "),),
+    r"CN=a\0Ab": ((CN, "a\nb"),),
+    r"CN=a\0D\0AX-Real-IP: 192.0.2.7": ((CN, "a\r\nX-Real-IP: 192.0.2.7"),),
+    r"CN=a\00b\09c\7Fd": ((CN, "a\0b\tc\x7fd"),),
+    f"CN={'a' * 1000}": ((CN, "a" * 1000),),
+    ",".join(f"CN={number}" for number in range(100)): tuple((CN, str(number)) for number in range(99, -1, -1)),
+    "emailAddress=a@b.c": ((NameOID.EMAIL_ADDRESS, "a@b.c"),),
+    "UID=a,DC=b,C=DE": ((NameOID.COUNTRY_NAME, "DE"), (NameOID.DOMAIN_COMPONENT, "b"), (NameOID.USER_ID, "a")),
+    "1.2.3.4.5=#0C0161": ((UNKNOWN, "a"),),
+}
+# Python's ssl does not tell the type of a value, which RFC 4514 section 2.4 wants for attributes without a name.
+SEEN_IN_DIRECT = {"1.2.3.4.5=#0C0161": "1.2.3.4.5=a"}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +115,24 @@ def _visit(target: Target, context: ssl.SSLContext, session: ssl.SSLSession | No
         return tls.session, status
 
 
+def _subjects_seen(target: Target, client_ca: trustme.CA) -> dict[str, str]:
+    """Return what the handler sees of clients with the certificates of SUBJECTS."""
+    seen = {}
+    for number, (text, attributes) in enumerate(SUBJECTS.items(), 1):
+        name = x509.Name(x509.NameAttribute(oid, value, _validate=False) for oid, value in attributes)
+        context = target.context()
+        with NamedTemporaryFile() as file:
+            file.write(issue_to(client_ca, name, number))
+            file.flush()
+            context.load_cert_chain(file.name)
+        ws = websocket.create_connection(target.url, sslopt={"context": context}, timeout=TIMEOUT, suppress_origin=True)
+        with closing(ws):
+            ws.send("who am I?")
+            seen[text], serial = json.loads(ws.recv())["certificate"]
+        assert int(serial, 16) == number
+    return seen
+
+
 def _resumption_is_refused(target: Target, context: ssl.SSLContext, session: ssl.SSLSession) -> bool:
     try:
         return _visit(target, context, session)[1] == 403
@@ -93,6 +140,7 @@ def _resumption_is_refused(target: Target, context: ssl.SSLContext, session: ssl
         return True
 
 
+@pytest.mark.filterwarnings("ignore:Attribute.s length")
 def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     stack: Stack, target: Target, connect: Connect, client_ca: trustme.CA, certs: Path
 ) -> None:
@@ -116,6 +164,10 @@ def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     assert int(serial, 16) == certificate_of(zoe).serial_number
     assert "CN=root" not in json.dumps(seen)
     assert seen["client"] == stack.gateway
+
+    seen_as = _subjects_seen(target, client_ca)
+    differences = {subject: seen for subject, seen in seen_as.items() if seen != subject}
+    assert differences == (SEEN_IN_DIRECT if stack.profile == "direct" else {})
 
     assert _is_refused(target, connect, trustme.CA(organization_name="Clients").issue_cert("zoe@example.org"))
     expired = client_ca.issue_cert("zoe@example.org", not_after=NOW - timedelta(days=1))

@@ -6,13 +6,30 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 
 def write_pair(leaf: trustme.LeafCert, directory: Path) -> None:
     """Write server.pem (full chain, leaf first) and server.key."""
     leaf.private_key_pem.write_to_path(directory / "server.key")
     (directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+
+
+def issue_to(ca: trustme.CA, subject: x509.Name, serial: int) -> bytes:
+    """Return a certificate of the CA for any subject, which trustme cannot issue, and its key, in PEM."""
+    key, ca_key = ec.generate_private_key(ec.SECP256R1()), load_pem_private_key(ca.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(issuer.subject, subject, key.public_key(), serial)
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    authority = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False
+    )
+    certificate = builder.sign(ca_key, hashes.SHA256())  # type: ignore[arg-type]  # a CA key can sign
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM) + plain
 
 
 def revocation_list(ca: trustme.CA, *leaves: trustme.LeafCert, until: datetime | None = None) -> bytes:

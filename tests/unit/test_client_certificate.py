@@ -14,6 +14,7 @@ from wss.handshake.client_certificate import ClientCertificate, from_headers, fr
         (((("commonName", " #x "),),), r"CN=\ #x\ "),
         (((("commonName", "#x"),),), r"CN=\#x"),
         (((("commonName", "Zoë"),),), r"CN=Zo\C3\AB"),
+        (((("commonName", "a\n\0b\x7f"),),), r"CN=a\0A\00b\7F"),
         (((("emailAddress", "a@b.c"),),), "emailAddress=a@b.c"),
         ((), ""),
     ],
@@ -33,3 +34,11 @@ def test_without_certificate_there_is_no_identity() -> None:
 def test_the_subject_of_a_proxy_is_normalized(subject: str) -> None:
     headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A"})
     assert from_headers(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"), [("CN=a\\", "CN=a\\ "), ("CN=a\\\\", "CN=a\\\\"), ("CN=\\\\\\", "CN=\\\\\\ "), ("", "")]
+)
+def test_the_escaped_space_at_the_end_of_a_subject_is_kept(header: str, subject: str) -> None:
+    headers = CIMultiDict({"X-Client-Subject": header, "X-Client-Serial": "0A"})
+    assert from_headers(headers) == ClientCertificate(subject, "0A")

@@ -10,7 +10,7 @@ class ClientCertificate(NamedTuple):
     """A verified client certificate; behind a proxy, the proxy has verified it."""
 
     subject: str
-    """The distinguished name, for example ``CN=alice,O=Example`` (RFC 4514; bytes beyond ASCII as ``\\C3\\A9``)."""
+    """The distinguished name, for example ``CN=alice,O=Example`` (RFC 4514; other bytes than printable ASCII as ``\\C3``)."""
     serial: str
     """The serial number, in upper-case hexadecimal."""
 
@@ -41,7 +41,11 @@ def from_peercert(certificate: Mapping[str, Any] | None) -> ClientCertificate | 
 def from_headers(headers: CIMultiDict[str]) -> ClientCertificate | None:
     """Return the certificate that our proxy forwards in X-Client-Subject and X-Client-Serial, or None."""
     serial = headers.get("X-Client-Serial", "")
-    return ClientCertificate(_ascii(headers.get("X-Client-Subject", "")), serial) if serial else None
+    subject = headers.get("X-Client-Subject", "")
+    # A header has no space at its end: the one after the last escape is missing.
+    if (len(subject) - len(subject.rstrip("\\"))) % 2:
+        subject += " "
+    return ClientCertificate(_ascii(subject), serial) if serial else None
 
 
 def _name(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
@@ -60,6 +64,9 @@ def _attribute(name: str, value: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    """Return the text with every byte beyond ASCII in hexadecimal, as nginx sends it; Apache sends the bytes."""
+    """Return the text with control characters and bytes beyond ASCII in hexadecimal, as nginx sends it.
+
+    Apache sends bytes beyond ASCII as they are.
+    """
     octets = text.encode("utf-8", "surrogateescape")
-    return "".join(chr(octet) if octet < 128 else f"\\{octet:02X}" for octet in octets)
+    return "".join(chr(octet) if 32 <= octet < 127 else f"\\{octet:02X}" for octet in octets)

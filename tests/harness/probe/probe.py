@@ -1,6 +1,6 @@
 """One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
 
-`?app=idle` receives nothing, and waits for the end. The header `App: whoami` selects as `?app=whoami` does, for tests
+`?app=idle` receives nothing, and waits for the end; `?app=close` closes with the code that it receives. The header `App: whoami` selects as `?app=whoami` does, for tests
 whose path or query is special.
 """
 
@@ -12,7 +12,11 @@ async def idle(connection: Connection) -> None:
     await connection.wait_closed()
 
 
-_APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler, "app=idle": idle}
+async def close(connection: Connection) -> None:
+    await connection.close(int(await connection.recv()), "as requested")
+
+
+_APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler, "app=idle": idle, "app=close": close}
 
 
 async def handler(connection: Connection) -> None:
