@@ -9,8 +9,8 @@ from stack import REPOSITORY
 
 # Swarm's name, and Compose's.
 SERVICES = {"proxy": "nginx", "backend": "backend", "hub": "hub", "certs": "certs"}
-# What an operator can set in one and not in the other: there are no files of a host, and no port to choose.
-COMPOSE_ONLY = {"CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL"}
+# What an operator can set in one and not in the other: no files or volumes of a host, and no port to choose.
+COMPOSE_ONLY = {"CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL", "HUB_PERSIST"}
 DIFFERENT = {"HTTPS_PORT", "CERTS", "CERTS_DIR", "HUB", "HUB_PASSWORD_FILE"}
 
 

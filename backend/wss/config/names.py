@@ -14,6 +14,7 @@ from wss.config.settings import Settings
 # Settings of the other services, of compose.yaml itself and of its overlays.
 OF_OTHER_SERVICES = (
     *("CERTS", "CERTS_DIR", "CERTS_WARN_DAYS", "CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL"),
+    "HUB_PERSIST",
     *("ACME_EMAIL", "ACME_DIRECTORY", "ACME_PROFILE", "ACME_CA", "ACME_RETRY"),
     *("BASE_IMAGE", "IMAGES", "TAG", "RESTART", "LOG_MAX_SIZE", "HTTP_PORT", "PROXY_PROTOCOL_PORT", "UPSTREAM_NETWORK"),
 )

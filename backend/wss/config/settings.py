@@ -8,6 +8,8 @@ from pathlib import Path
 from wss.config import parsers
 from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting
+from wss.config.history import Limits
+from wss.config.history import history as parse_history
 from wss.config.hub_address import HubAddress
 
 # Seconds: send_timeout of nginx.conf.
@@ -98,6 +100,8 @@ class Settings:
     """The file in which the certificate service writes when the proxy's certificate expires."""
     hub: HubAddress | None = field(metadata=setting("HUB", "", parsers.hub, secret=True))
     """The Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
+    history: Mapping[str, Limits] = field(metadata=setting("HISTORY", "", parse_history))
+    """How much rooms keep of their messages, by name or prefix."""
     hub_password_file: Path | None = field(metadata=setting("HUB_PASSWORD_FILE", "", parsers.path))
     """The file with the password of the hub; a password in the URL takes precedence."""
     replicas: str | None = field(metadata=setting("REPLICAS", "", parsers.name))

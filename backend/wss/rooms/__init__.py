@@ -1,9 +1,10 @@
 """Rooms: messages to groups of clients, on any worker."""
 
 from wss.connection import plugins
-from wss.rooms.api import Rooms, rooms
+from wss.rooms.api import Rooms, exchange, rooms
+from wss.rooms.kept import Kept, Position, Start, json_envelope
 from wss.rooms.plugin import RoomsPlugin
 
-__all__ = ["Rooms", "rooms"]
+__all__ = ["Kept", "Position", "Rooms", "Start", "json_envelope", "rooms"]
 
-plugins.registered.append(RoomsPlugin(rooms))
+plugins.registered.append(RoomsPlugin(rooms, exchange))

@@ -1,7 +1,8 @@
-"""The connection of a worker to the hub: topics, over publish and subscribe of Valkey.
+"""The connection of a worker to the hub: topics, over publish and subscribe of Valkey, and scripts.
 
-The hub stores nothing. A publication is lost if the hub is unreachable, and for each worker that is not connected. The
+The hub stores no publication. It is lost if the hub is unreachable, and for each worker that is not connected. The
 publisher gets the number of workers reached. https://valkey.io/topics/pubsub/
+What rooms keep is stored and read by scripts (see wss.rooms.streams).
 """
 
 import asyncio
@@ -9,8 +10,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from valkey.asyncio import Valkey
 from valkey.asyncio.client import PubSub
@@ -30,27 +31,43 @@ MAX_PAUSE = 2.0
 BATCH_SIZE = 256
 
 
-class _Publication(NamedTuple):
-    """A publication, and the future number of workers that it reaches; contents None: only count the subscribers."""
+class _Command(NamedTuple):
+    """A command, and its future reply: None if the hub is unreachable."""
 
-    topic: str
-    contents: bytes | None
-    reached: asyncio.Future[int | None]
+    words: tuple[Any, ...]
+    reply: asyncio.Future[Any]
+    is_message: bool
+    """Whether it publishes."""
 
 
 class Hub:
     """The connection of one worker. It reconnects by itself."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, receive: Callable[[str, bytes], None]) -> None:
-        """Call `receive` with topic and contents of each publication. Needs at least one topic at the start."""
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        receive: Callable[[str, bytes], None],
+        on_connect: Callable[[], None],
+        scripts: Mapping[str, str],
+    ) -> None:
+        """Call `receive` with topic and contents of each publication, and `on_connect` after each connect.
+
+        Needs at least one topic at the start.
+        """
         self._settings = settings
         self._metrics = metrics
         self._receive = receive
+        self._on_connect = on_connect
+        self._scripts = scripts
+        self._script_ids: dict[str, str] = {}
         self._subscriptions = Subscriptions()
-        self._outbox: deque[_Publication] = deque()
+        self._outbox: deque[_Command] = deque()
         self._has_output = asyncio.Event()
-        self.first_connected = asyncio.Event()
-        """Set when it connects for the first time."""
+        self.connected = asyncio.Event()
+        """Set while it is connected."""
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self._lost = 0
         self._disconnected_since: float | None = time.monotonic()
         metrics.hub(up=False)
@@ -76,24 +93,38 @@ class Hub:
 
     def publish(self, topic: str, contents: bytes) -> asyncio.Future[int | None]:
         """Publish; the future has the number of workers reached (including this one, if subscribed), None if lost."""
-        return self._enqueue(_Publication(topic, contents, asyncio.get_running_loop().create_future()))
+        return self._enqueue("PUBLISH", topic, contents, is_message=True)
 
     def count_subscribers(self, topic: str) -> asyncio.Future[int | None]:
         """Count the workers that are subscribed to a topic; the future has None if the hub is unreachable."""
-        return self._enqueue(_Publication(topic, None, asyncio.get_running_loop().create_future()))
+        return self._enqueue("PUBSUB NUMSUB", topic)
 
-    def _enqueue(self, publication: _Publication) -> asyncio.Future[int | None]:
+    def run_script(self, name: str, keys: tuple[str, ...], *arguments: Any) -> asyncio.Future[Any]:
+        """Run a script in the hub; the future has its reply, None if the hub is unreachable."""
+        return self._enqueue("EVALSHA", name, len(keys), *keys, *arguments, is_message=name == "append")
+
+    def _enqueue(self, *words: Any, is_message: bool = False) -> asyncio.Future[Any]:
+        command = _Command(words, asyncio.get_running_loop().create_future(), is_message)
         if self.is_connected:
-            self._outbox.append(publication)
+            self._outbox.append(command)
             self._has_output.set()
         else:
-            self._lose([publication])
-        return publication.reached
+            self._lose([command])
+        return command.reply
 
-    async def run(self) -> None:
-        """Connect, and reconnect after each failure, until cancelled."""
+    def start(self) -> None:
+        """Connect, and reconnect after each failure."""
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        assert self._task
+        # A TaskGroup that fails at the same time hides the cancellation.
+        self._is_stopping = True
+        self._task.cancel()
+
+    async def _run(self) -> None:
         pause = FIRST_PAUSE
-        while True:
+        while not self._is_stopping:
             try:
                 await self._run_connection()
             except Exception as error:  # any: the worker must reconnect
@@ -107,6 +138,7 @@ class Hub:
     async def _run_connection(self) -> None:
         async with open_client(self._settings) as client, client.pubsub() as pubsub:
             await pubsub.connect()
+            self._script_ids = {name: await client.script_load(script) for name, script in self._scripts.items()}
             acknowledgements = self._subscriptions.connect()
             await pubsub.subscribe(*self._subscriptions.topics)
             async with asyncio.TaskGroup() as group:
@@ -147,22 +179,19 @@ class Hub:
                 batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), BATCH_SIZE))]
                 await self._execute(client, batch)
 
-    async def _execute(self, client: Valkey, batch: list[_Publication]) -> None:
+    async def _execute(self, client: Valkey, batch: list[_Command]) -> None:
         pipeline = client.pipeline(transaction=False)
-        for publication in batch:
-            if publication.contents is None:
-                pipeline.pubsub_numsub(publication.topic)
-            else:
-                pipeline.publish(publication.topic, publication.contents)
+        for (name, first, *others), _, _ in batch:
+            pipeline.execute_command(name, self._script_ids[first] if name == "EVALSHA" else first, *others)
         try:
-            results = await pipeline.execute()
+            replies = await pipeline.execute()
         except BaseException:
             self._lose(batch)
             raise
-        self._metrics.hub_messages("out", sum(publication.contents is not None for publication in batch))
-        for publication, result in zip(batch, results, strict=True):
-            if not publication.reached.done():
-                publication.reached.set_result(result if isinstance(result, int) else result[0][1])
+        self._metrics.hub_messages("out", sum(command.is_message for command in batch))
+        for command, reply in zip(batch, replies, strict=True):
+            if not command.reply.done():
+                command.reply.set_result(reply[0][1] if command.words[0] == "PUBSUB NUMSUB" else reply)
 
     def _connected(self) -> None:
         assert self._disconnected_since is not None
@@ -175,23 +204,25 @@ class Hub:
             },
         )
         self._disconnected_since = None
-        self.first_connected.set()
+        self.connected.set()
         self._lost = 0
         self._metrics.hub(up=True)
+        self._on_connect()
 
     def _disconnected(self, error: BaseException) -> None:
         if self.is_connected:
             log.warning("the hub is unreachable (%s): only clients of the same worker reach each other", error)
             self._disconnected_since = time.monotonic()
+            self.connected.clear()
             self._metrics.hub(up=False)
         self._subscriptions.disconnect()
         self._lose(self._outbox)
         self._outbox.clear()
 
-    def _lose(self, batch: Iterable[_Publication]) -> None:
-        for publication in batch:
-            if publication.contents is not None:
+    def _lose(self, batch: Iterable[_Command]) -> None:
+        for command in batch:
+            if command.is_message:
                 self._lost += 1
                 self._metrics.hub_lost(1)
-            if not publication.reached.done():
-                publication.reached.set_result(None)
+            if not command.reply.done():
+                command.reply.set_result(None)

@@ -79,6 +79,15 @@ class Membership:
         del self._by_topic[topic]
         return True
 
+    def by_id(self, client_id: str) -> Client | None:
+        """Return the client with an id, if it is on this worker."""
+        return self._by_id.get(client_id)
+
+    def id_of(self, connection: Connection | None) -> str:
+        """Return the id of a connection; empty if it is none of this server, or has ended."""
+        client = self._clients.get(connection) if connection else None
+        return client.id if client else ""
+
     def clients(self, topic: str) -> Collection[Client]:
         """Return the clients in a topic."""
         return self._by_topic.get(topic, ())
@@ -114,6 +123,11 @@ class Membership:
 
 def room_topic(name: str) -> str:
     return _topic("room", name)
+
+
+def room_name(topic: str) -> str:
+    """Return the name of the room; another topic is returned as it is."""
+    return topic.removeprefix("room:")
 
 
 def user_topic(name: str) -> str:

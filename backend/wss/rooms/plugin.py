@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wss.close import CLOSE, Close
 from wss.config.environment import SettingError
@@ -13,6 +13,10 @@ from wss.observability.control_socket import Command
 from wss.observability.metrics import Metrics
 from wss.push import PUSH, Push
 from wss.rooms.api import Rooms
+from wss.rooms.exchange import Exchange
+
+if TYPE_CHECKING:
+    from wss.rooms.hub import Hub
 
 # The client library of the hub needs as much memory as the whole server: it is imported only if there is a hub.
 
@@ -25,9 +29,10 @@ _NO_HUB = (
 class RoomsPlugin:
     """See wss.connection.plugins.Plugin."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, exchange: Exchange) -> None:
         self._rooms = rooms
-        self._hub_task: asyncio.Task[None] | None = None
+        self._exchange = exchange
+        self._hub: Hub | None = None
         self.enter = rooms.add
         self.exit = rooms.remove
 
@@ -43,7 +48,7 @@ class RoomsPlugin:
 
     def _result(self, workers: int | None) -> dict[str, Any]:
         # Without a hub, during a replacement, both the old and the new worker have clients.
-        return {"workers": workers, "has_hub": self._hub_task is not None}
+        return {"workers": workers, "has_hub": self._hub is not None}
 
     def check(self, settings: Settings) -> None:
         if not settings.hub and settings.workers > 1:
@@ -63,21 +68,25 @@ class RoomsPlugin:
 
     async def start(self, settings: Settings, metrics: Metrics) -> None:
         """Connect to the hub, if there is one. If it is unreachable, the worker serves its clients without it."""
+        self._exchange.history.use_settings(settings.history)
         if not settings.hub:
             return
         from wss.rooms.hub import Hub
         from wss.rooms.hub_client import TIMEOUT
+        from wss.rooms.streams import SCRIPTS
 
-        hub = Hub(settings, metrics, self._rooms.receive)
-        self._rooms.use_hub(hub)
-        self._hub_task = asyncio.create_task(hub.run())
+        hub = Hub(settings, metrics, self._exchange.receive, self._exchange.history.catch_up, SCRIPTS)
+        self._exchange.use_hub(hub)
+        self._hub = hub
+        hub.start()
         with suppress(TimeoutError):
-            await asyncio.wait_for(hub.first_connected.wait(), TIMEOUT)
+            await asyncio.wait_for(hub.connected.wait(), TIMEOUT)
 
     def stop(self) -> None:
-        if self._hub_task:
-            self._hub_task.cancel()
+        if self._hub:
+            self._hub.stop()
 
     @property
     def degraded_reason(self) -> str:
-        return "" if self._rooms.is_connected else "degraded: the hub is unreachable"
+        is_connected = self._hub is None or self._hub.is_connected
+        return "" if is_connected else "degraded: the hub is unreachable"

@@ -7,7 +7,7 @@ from wss import Connection
 from wss.rooms import rooms
 
 # Functions whose first argument is the connection.
-CONNECTION_FUNCTIONS = ("id", "bind", "join", "leave")
+CONNECTION_FUNCTIONS = ("id", "bind", "join", "resume", "leave")
 
 
 async def handler(connection: Connection) -> None:
