@@ -17,12 +17,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
+from certificates.account_binding import AccountBinding
 from certificates.pair import Pair
 from certificates.source import LINEAGES, read_pair
 
 LINEAGE = "wss"  # certbot's name for the certificate, independent of DOMAIN
 CONFIG_DIR = Path("/acme")  # the volume with accounts, keys and certificates
 WORK_DIR = Path("/tmp/certbot")  # noqa: S108  # in the container's own tmpfs
+BINDING_FILE = WORK_DIR / "binding.ini"  # options of certbot
 WEBROOT = Path("/challenges")  # the volume that the TLS service serves on port 80 (RFC 8555 section 8.3)
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
@@ -57,6 +59,8 @@ class Order:
     """The root of a private ACME server, in PEM; None: the server has a publicly trusted certificate."""
     retry: float = 300.0
     """Seconds until the retry after the first failure."""
+    binding: AccountBinding | None = None
+    """The account of the CA that a new ACME account belongs to; None: the CA needs none."""
 
 
 class AcmeClient:
@@ -104,6 +108,11 @@ class AcmeClient:
         environment = dict(os.environ)
         if self._order.root:
             environment["REQUESTS_CA_BUNDLE"] = str(self._order.root)
+        if binding := self._order.binding:
+            # Not as arguments, which other processes and certbot's log would show.
+            WORK_DIR.mkdir(mode=0o700, exist_ok=True)
+            BINDING_FILE.touch(mode=0o600)
+            BINDING_FILE.write_text(f"eab-kid = {binding.kid}\neab-hmac-key = {binding.key}\n")
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed after certbot has exited
         self._running = subprocess.Popen(
             self._command(),
@@ -124,6 +133,7 @@ class AcmeClient:
             *("--cert-name", LINEAGE, *names, "--renew-with-new-domains", "--keep-until-expiring"),
             *("--key-type", "ecdsa", "--elliptic-curve", "secp256r1"),
             *(("--preferred-profile", order.profile) if order.profile else ()),
+            *(("--config", str(BINDING_FILE)) if order.binding else ()),
             *("--config-dir", str(CONFIG_DIR), "--work-dir", str(WORK_DIR), "--logs-dir", str(WORK_DIR)),
             *("--max-log-backups", "0"),
         ]
@@ -155,7 +165,8 @@ def describe_failure(output: str) -> str:
         problems.append(f"{unreachable['host']} does not answer{why}. Check ACME_DIRECTORY, and the route to that host")
     lines = (line.strip() for line in output.splitlines())
     relevant = [line for line in lines if line and not line.startswith(_BOILERPLATE)]
-    return "; ".join(problems) or " ".join(relevant[-2:]) or "certbot printed no error"
+    text = "; ".join(problems) or " ".join(relevant[-2:]) or "certbot printed no error"
+    return text.replace("Please use --eab-kid and --eab-hmac-key", "Set ACME_EAB_KID and ACME_EAB_HMAC_KEY_FILE")
 
 
 def requested_delay(output: str) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certificates import CertificateError
+from certificates.account_binding import AccountBinding, read_binding
 from certificates.acme import LETS_ENCRYPT, WEBROOT, Order
 from certificates.domain import is_public, parse_domain
 
@@ -90,4 +91,20 @@ def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
         profile=environ.get("ACME_PROFILE") or "",
         root=INPUT / root if root else None,
         retry=float(retry),
+        binding=_binding(environ),
     )
+
+
+def _binding(environ: "os._Environ[str]") -> AccountBinding | None:
+    """Return the external account binding (RFC 8555 section 7.3.4), if it is set."""
+    kid, name = environ.get("ACME_EAB_KID") or "", environ.get("ACME_EAB_HMAC_KEY_FILE") or ""
+    if not kid and not name:
+        return None
+    if not kid or not name:
+        raise CertificateError(
+            "ACME_EAB_KID and ACME_EAB_HMAC_KEY_FILE belong together. Set both, or neither; the ACME server's operator"
+            " gives you the key's ID and the key"
+        )
+    if "/" in name:
+        raise CertificateError(f"ACME_EAB_HMAC_KEY_FILE names a file in CERTS_DIR, not {name!r}. Put the file there")
+    return read_binding(kid, INPUT / name)

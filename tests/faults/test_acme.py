@@ -1,6 +1,7 @@
 """CERTS=acme, with Pebble, an ACME server for tests: its certificates last a minute, so that they are renewed soon."""
 
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -129,6 +130,21 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
     stack.wait_for_log("certs", "issues no certificate: nowhere.example: ")
     stack.wait_for_log("certs", "untrusted temporary certificate")
     assert stack.container("certs").status == "running"
+
+
+@pytest.mark.profiles("nginx")
+def test_an_account_is_bound_to_an_account_of_the_ca(stack: Stack, ca_file: Path) -> None:
+    pebble = REPOSITORY / "tests" / "harness" / "pebble" / "with-binding.json"
+    ((kid, key),) = json.loads(pebble.read_text())["pebble"]["externalAccountMACKeys"].items()
+    stack.settings = {**stack.settings, "PEBBLE_CONFIG": pebble.name}
+    stack.up()
+    stack.wait_for_log("certs", "Set ACME_EAB_KID and ACME_EAB_HMAC_KEY_FILE")
+    (Path(stack.settings["CERTS_DIR"]) / "eab.key").write_text(f"{key}\n")
+    stack.settings = {**stack.settings, "ACME_EAB_KID": kid, "ACME_EAB_HMAC_KEY_FILE": "eab.key"}
+    stack.up()
+    ws, _ = eventually(lambda: _connect(stack, _trust(stack, ca_file)), "there is a certificate")
+    ws.close()
+    assert key not in stack.logs()
 
 
 @pytest.mark.profiles("nginx")

@@ -52,7 +52,7 @@ ORIGIN = st.builds(
     st.sampled_from(["", "*."]),
     HOST,
     st.just("") | PORT.map(":{}".format),
-)
+) | st.from_regex(r"[a-z][a-z0-9.-]{0,9}://[a-z0-9._-]{1,40}(:\d{1,4})?", fullmatch=True)
 
 
 def _any_case(*words: str) -> st.SearchStrategy[str]:

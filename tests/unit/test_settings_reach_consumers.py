@@ -92,6 +92,29 @@ def test_every_origin_that_is_accepted_may_connect(origins: list[tuple[str, str,
     assert status({"ORIGINS": value}, Origin="https://foreign.origin.invalid") == 403
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "https://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "moz-extension://0b2c5cd8-1d4e-4d3c-9c4b-1f0a8d9a2a11",
+        "safari-web-extension://0B2C5CD8-1D4E-4D3C-9C4B-1F0A8D9A2A11",
+        "vscode-webview://1a2b3c",
+        "app://obsidian.md",
+        "app://-",
+        "com.example.app://localhost:3000",
+    ],
+)
+def test_the_origin_of_an_app_may_connect(origin: str) -> None:
+    assert status({"ORIGINS": f"https://example.com,{origin}"}, Origin=origin) == 101
+    assert status({"ORIGINS": "https://example.com"}, Origin=origin) == 403
+    assert status({"ORIGINS": origin}, Origin=f"{origin}x") == 403
+
+
 @given(names=st.lists(st.text(string.ascii_letters + string.digits + "!#$%&'*+.^_`|~-", min_size=1), min_size=1))
 def test_every_subprotocol_that_is_accepted_is_negotiated(names: list[str]) -> None:
     with suppress(SettingError):  # a quotation mark at both ends

@@ -32,6 +32,12 @@ MISTAKES = [
     ("ORIGINS", "https://example.com/", "without a path"),
     ("ORIGINS", "wss://example.com", "'wss://example.com' is not an origin"),
     ("ORIGINS", "*", "is not an origin"),
+    ("ORIGINS", "null", "is the origin of every local file and every sandboxed frame"),
+    ("ORIGINS", "file://", "Give the pages of your app an origin, such as https://localhost"),
+    ("ORIGINS", "file:///index.html", "Give the pages of your app an origin"),
+    ("ORIGINS", "capacitor://", "of an app, for example capacitor://localhost"),
+    ("ORIGINS", "chrome-extension://*", "is not an origin"),
+    ("ORIGINS", "app://*.example.com", "is not an origin"),
     ("ORIGINS", "https://*.192.0.2.1", "is not an origin"),
     ("ORIGINS", "https://a.example https://b.example", "separated by commas"),
     # Switches and words.

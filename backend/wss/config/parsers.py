@@ -93,6 +93,9 @@ def origins(value: str) -> frozenset[str]:
     return frozenset(_origin(item.lower()) for item in _items(value))
 
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
 def proxy_origins(value: str) -> frozenset[str]:
     """Parse the origins that the proxies themselves check."""
     # A regular expression of httpd has 8,191 characters at most, and three for each "." here.
@@ -103,20 +106,33 @@ def proxy_origins(value: str) -> frozenset[str]:
 
 def _origin(value: str) -> str:
     # As browsers send it (RFC 6454 section 6.2): no path, no default port.
-    parts = re.fullmatch(r"(https?)://(\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
-    if parts:
+    if value == "null" or value.startswith("file:"):
+        raise ValueError(
+            f"{value!r} is the origin of every local file and every sandboxed frame, anybody's too."
+            " Give the pages of your app an origin, such as https://localhost or capacitor://localhost"
+        )
+    parts = re.fullmatch(r"([a-z][a-z0-9.-]*)://(\*\.)?(\[[0-9a-f:.]+\]|[^/:@*\[\]]+)(:\d{1,5})?", value)
+    if parts and parts[1] not in ("ws", "wss"):
         scheme, wildcard, host, number = parts.groups()
         with suppress(ValueError):
+            port((number or ":0")[1:])
+            if scheme not in _DEFAULT_PORTS:
+                return _app_origin(value, host, wildcard)
             if wildcard and not re.search("[a-z_]", host.rpartition(".")[2]):
                 raise ValueError  # an address has no subdomains
             _host(host)
-            port((number or ":0")[1:])
-            default_port = {"http": ":80", "https": ":443"}[scheme]
-            return value.removesuffix(default_port) if number == default_port else value
+            return value.removesuffix(number) if number == _DEFAULT_PORTS[scheme] else value
     raise ValueError(
         f"{value!r} is not an origin. Give scheme://host[:port] without a path, separated by commas,"
-        " for example ORIGINS=https://example.com,https://*.example.com"
+        " for example ORIGINS=https://example.com,https://*.example.com; of an app, for example capacitor://localhost"
     )
+
+
+def _app_origin(value: str, host: str, wildcard: str | None) -> str:
+    """Return an origin such as capacitor://localhost, or chrome-extension://ID; the ID need not be a host name."""
+    if wildcard or not re.fullmatch(r"[a-z0-9._-]+", host):
+        raise ValueError
+    return value
 
 
 def ws_paths(value: str) -> tuple[str, ...]:
