@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from certificates import CertificateError
 
-# The same grammar as in backend/wss/config/parsers.py; tests/unit/test_domain_agree.py compares the two.
+# The same grammar as in backend/wss/config/addresses.py; tests/unit/test_domain_agree.py compares the two.
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(\*\.(?=[^._]+\.[^_]+$))?({_LABEL}\.)*(?!\d+$){_LABEL}")
 # Top-level domains that no public CA validates: RFC 2606, RFC 6761, RFC 6762, RFC 8375, ICANN's .internal.

@@ -14,7 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pairs import write_pair
 from stack import Stack
-from wss.config import parsers
+from wss.config import addresses, parsers
 from wss.config.environment import SettingError
 from wss.config.proxy import check_with_backend, read_upstream_settings
 from wss.config.settings import read_settings
@@ -89,7 +89,7 @@ COMMON = {
 WITH_UPSTREAM = {
     **COMMON,
     "HTTP_PATHS": _list_of(PATH, parsers.paths),
-    "ORIGINS": _list_of(ORIGIN, parsers.origins),
+    "ORIGINS": _list_of(ORIGIN, addresses.origins),
     "MAX_BODY": st.sampled_from(["1", "65536", "64K", "1M", "1024M", "1048576K", "1073741824"]),
 }
 EXTREMES = [
@@ -156,7 +156,7 @@ def test_every_value_that_check_accepts_is_accepted(
     assert all(map(_is_accepted_by_check, EXTREMES))
     assert_accepted(EXTREMES)
 
-    upstream = st.builds("{}:{}".format, HOST, PORT).filter(partial(_is_parsed, parsers.upstream))
+    upstream = st.builds("{}:{}".format, HOST, PORT).filter(partial(_is_parsed, addresses.upstream))
     with_upstream = st.builds(lambda rest, to: {**rest, "UPSTREAM": to}, _environments(WITH_UPSTREAM), upstream)
     any_environment = (_environments(COMMON) | with_upstream).filter(_is_accepted_by_check)
 

@@ -13,7 +13,7 @@ from certificates.publish import stage
 from certificates.source import read_pair
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from wss.config import parsers
+from wss.config import addresses
 from wss.config.domain import Domain
 
 ENDS = string.ascii_letters + string.digits + "_"
@@ -25,7 +25,7 @@ LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
 def backends(value: str) -> Domain | None:
     try:
-        return parsers.domain(value)
+        return addresses.domain(value)
     except ValueError:
         return None
 
@@ -61,7 +61,7 @@ def test_every_name_gets_a_certificate_that_clients_accept_for_it(value: str) ->
         assert pair
         check_pair(pair, names, stage(pair, Path(volume)), [Path(directory) / "ca.pem"])
         assert all(covers(pair.names, name) for name in names)
-    assert all(concrete(name) in parsers.domain(value) for name in names)
+    assert all(concrete(name) in addresses.domain(value) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_name_gets_a_certificate_that_clients_accept_for_it(value: str) ->
     ],
 )
 def test_a_wildcard_serves_one_label(name: str, is_served: bool) -> None:
-    assert (name in parsers.domain("*.example.com,example.org")) is is_served
+    assert (name in addresses.domain("*.example.com,example.org")) is is_served
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import settings as with_limits
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from server import Connect, Start
-from wss.config import parsers
+from wss.config import addresses
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 from wss.handshake.policy import Handshake
@@ -208,6 +208,6 @@ def test_a_server_starts_and_serves_with_the_extremes(
 
 def test_the_origins_that_proxies_check_have_a_limit() -> None:
     value = ",".join(["https://a.example"] * 200)
-    assert parsers.origins(value)
+    assert addresses.origins(value)
     with pytest.raises(ValueError, match=r"3599 characters, and 2500 are the max\. Give fewer"):
-        parsers.proxy_origins(value)
+        addresses.proxy_origins(value)

@@ -43,6 +43,12 @@ def value_of(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name, "").strip(WHITE_SPACE)
 
 
+def items(value: str) -> list[str]:
+    """Split a list at its commas."""
+    each = (item.strip(WHITE_SPACE) for item in value.split(","))
+    return [item for item in each if item]
+
+
 def read(component: type[Component], environment: Mapping[str, str]) -> Component:
     """Return the component with its settings; raises SettingError for the first one that is wrong."""
     values: dict[str, Any] = {}

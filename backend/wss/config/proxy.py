@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wss.config import parsers
+from wss.config import addresses, parsers
 from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting, settings_of, value_of
 from wss.config.settings import Settings
@@ -18,7 +18,7 @@ class ProxySettings:
 
     proxy_connections: int = field(metadata=setting("PROXY_CONNECTIONS", "10000", parsers.proxy_connections))
     """Max open WebSockets and requests to HTTP_PATHS."""
-    https_port: int = field(metadata=setting("HTTPS_PORT", "443", parsers.published_port))
+    https_port: int = field(metadata=setting("HTTPS_PORT", "443", addresses.published_port))
     """The published port, for redirects."""
 
 
@@ -26,16 +26,16 @@ class ProxySettings:
 class UpstreamSettings(ProxySettings):
     """What the proxies enforce in front of a server that is not our backend."""
 
-    upstream: str = field(metadata=setting("UPSTREAM", "", parsers.upstream))
+    upstream: str = field(metadata=setting("UPSTREAM", "", addresses.upstream))
     """``host:port`` of the server."""
-    domain: Domain = field(metadata=setting("DOMAIN", "localhost", parsers.domain))
+    domain: Domain = field(metadata=setting("DOMAIN", "localhost", addresses.domain))
     ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss", parsers.paths))
     """The paths that may become a WebSocket."""
     http_paths: tuple[str, ...] = field(metadata=setting("HTTP_PATHS", "", parsers.paths))
     """The paths that are passed on as plain HTTP."""
     max_body: int = field(metadata=setting("MAX_BODY", "1M", parsers.size))
     """Max bytes of the body of a request to HTTP_PATHS."""
-    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.proxy_origins))
+    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", addresses.proxy_origins))
     """The origins whose pages may connect."""
     idle_timeout: int = field(metadata=setting("IDLE_TIMEOUT", "3600", parsers.idle_timeout))
     """Seconds after which a WebSocket that is silent in both directions is closed."""

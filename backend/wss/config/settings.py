@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from wss.config import parsers
+from wss.config import addresses, parsers
 from wss.config.domain import Domain
 from wss.config.environment import SettingError, read, setting
 from wss.config.history import Limits
@@ -24,14 +24,14 @@ class Settings:
 
     app: str = field(metadata=setting("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
-    domain: Domain = field(metadata=setting("DOMAIN", "localhost", parsers.domain))
+    domain: Domain = field(metadata=setting("DOMAIN", "localhost", addresses.domain))
     """The host names that clients may use."""
     ws_paths: tuple[str, ...] = field(metadata=setting("WS_PATHS", "/wss,/", parsers.ws_paths))
     """The paths of the WebSocket. Error responses name the first one."""
-    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", parsers.origins))
+    origins: frozenset[str] = field(metadata=setting("ORIGINS", "", addresses.origins))
     """The origins whose pages may connect; ``https://*.example.com``: all subdomains; empty: all origins."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
-        metadata=setting("TRUSTED_PROXIES", "", parsers.networks)
+        metadata=setting("TRUSTED_PROXIES", "", addresses.networks)
     )
     """The networks whose X-Real-IP is trusted; ``local``: those of the own interfaces."""
     subprotocols: tuple[str, ...] = field(metadata=setting("SUBPROTOCOLS", "", parsers.subprotocols))
@@ -76,9 +76,9 @@ class Settings:
     """Whether the workers are replaced when a Python file of the handler changes: for development."""
     workers: int = field(metadata=setting("WORKERS", "1", parsers.processes))
     """How many worker processes share the port."""
-    port: int = field(metadata=setting("PORT", "8282", parsers.port))
+    port: int = field(metadata=setting("PORT", "8282", addresses.port))
     """The TCP port to listen on; 0: any free port."""
-    metrics_port: int = field(metadata=setting("METRICS_PORT", "8283", parsers.port))
+    metrics_port: int = field(metadata=setting("METRICS_PORT", "8283", addresses.port))
     """The TCP port of the metrics; 0: any free port."""
     push_token: str | None = field(metadata=setting("PUSH_TOKEN", "", parsers.token, secret=True), repr=False)
     """The token that POST /push requires; None: none."""
@@ -94,11 +94,11 @@ class Settings:
     """The directory with the ACME challenges, served on port 80; None: port 80 is closed."""
     page: Path | None = field(metadata=setting("PAGE", "", parsers.path))
     """The HTML file to serve on ``/`` if a request is not a WebSocket handshake; None: no page."""
-    public_port: int = field(metadata=setting("DIRECT_PORT", "8282", parsers.published_port))
+    public_port: int = field(metadata=setting("DIRECT_PORT", "8282", addresses.published_port))
     """The published TLS port in `direct`, for redirects."""
     expiry_file: Path | None = field(metadata=setting("EXPIRY_FILE", "", parsers.path))
     """The file in which the certificate service writes when the proxy's certificate expires."""
-    hub: HubAddress | None = field(metadata=setting("HUB", "", parsers.hub, secret=True))
+    hub: HubAddress | None = field(metadata=setting("HUB", "", addresses.hub, secret=True))
     """The Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
     history: Mapping[str, Limits] = field(metadata=setting("HISTORY", "", parse_history))
     """How much rooms keep of their messages, by name or prefix."""
