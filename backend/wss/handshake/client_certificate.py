@@ -10,10 +10,7 @@ class ClientCertificate(NamedTuple):
     """A verified client certificate; behind a proxy, the proxy has verified it."""
 
     subject: str
-    """The distinguished name, for example ``CN=alice,O=Example``.
-
-    As in RFC 4514, with other bytes than printable ASCII as ``\\C3``.
-    """
+    """The distinguished name, for example ``CN=alice,O=Example`` (RFC 4514; all but printable ASCII as ``\\C3``)."""
     serial: str
     """The serial number, in upper-case hexadecimal."""
 

@@ -1,6 +1,6 @@
 """One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
 
-`?app=idle` receives nothing, and waits for the end; `?app=close` closes with the code that it receives. The header
+`?app=idle` receives nothing, and waits for the end. `?app=close` closes with the code that it receives. The header
 `App: whoami` selects as `?app=whoami` does, for tests whose path or query is special.
 """
 
