@@ -8,8 +8,9 @@ Messages are JSON objects, in both directions. A client sends
     {"type": "whisper", "to": "Bob", "text": "psst"}        to all clients with that name, in any room
     {"type": "who", "room": "tea"}
 
-and receives `entered` and `left` (room, name), `said` (room, name, text), `whispered` (name, to, text), `members`
-(room, names), and `error` (text) if a command fails. Names are not authenticated. To authenticate a client, look at the
+and receives `entered` and `left` (room, name; one of each, however many connections the name has: a lost connection
+has 15 s to come back), `said` (room, name, text), `whispered` (name, to, text), `members` (room, names), and `error`
+(text) if a command fails. Names are not authenticated. To authenticate a client, look at the
 handshake: connection.request.headers has its cookies.
 """
 
@@ -17,7 +18,7 @@ import json
 from typing import Any
 
 from wss import Connection
-from wss.rooms import rooms
+from wss.rooms import Presence, rooms
 
 MAX_CHARACTERS = {"room": 40, "name": 40, "to": 40, "text": 4000}
 
@@ -35,6 +36,13 @@ def _field(command: dict[str, Any], name: str) -> str:
 
 def _message(kind: str, **fields: Any) -> str:
     return json.dumps({"type": kind, **fields}, ensure_ascii=False)
+
+
+def _announce(change: Presence) -> str:
+    return _message("entered" if change.is_present else "left", room=change.room, name=change.user)
+
+
+rooms.watch("*", announce=_announce)
 
 
 class Participant:
@@ -70,10 +78,6 @@ class Participant:
             case _:
                 raise CommandError("the type of a message must be enter, leave, say, whisper or who")
 
-    async def leave_all(self) -> None:
-        for room in tuple(self._rooms):
-            await self._leave(room)
-
     async def _enter(self, room: str, name: str) -> None:
         if self._name not in ("", name):
             raise CommandError(f"your name is {self._name!r} already")
@@ -81,7 +85,6 @@ class Participant:
         self._rooms[room] = None
         await rooms.bind(self._connection, name)
         await rooms.join(self._connection, room)
-        await rooms.send(room, _message("entered", room=room, name=name))
         await self._send_members(room)
 
     async def _send_members(self, room: str) -> None:
@@ -90,9 +93,7 @@ class Participant:
 
     async def _leave(self, room: str) -> None:
         del self._rooms[room]
-        await rooms.send(room, _message("left", room=room, name=self._name))
-        if self._connection.is_open:
-            await rooms.leave(self._connection, room)
+        await rooms.leave(self._connection, room)
 
     async def _whisper(self, to: str, text: str) -> None:
         if not await rooms.is_online(to):
@@ -111,11 +112,8 @@ class Participant:
 
 async def handler(connection: Connection) -> None:
     participant = Participant(connection)
-    try:
-        async for message in connection:
-            try:
-                await participant.run(message)
-            except CommandError as error:
-                await connection.send(_message("error", text=str(error)))
-    finally:
-        await participant.leave_all()
+    async for message in connection:
+        try:
+            await participant.run(message)
+        except CommandError as error:
+            await connection.send(_message("error", text=str(error)))

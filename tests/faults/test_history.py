@@ -7,9 +7,8 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -17,9 +16,8 @@ import pytest
 from docker.errors import ContainerError
 from eventually import LIMIT
 from history_model import Append, Clock, History, Read, Step, steps
-from hub_container import HubContainer
+from hub_container import HubContainer, StartServers
 from hypothesis import HealthCheck, given, settings
-from run import Run
 from server import Server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -33,50 +31,11 @@ from wss.rooms.streams import SCRIPTS, StreamStore
 
 pytestmark = pytest.mark.long
 RANDOM = random.Random(21)  # noqa: S311
-PROBE = Path(__file__).parents[1] / "harness" / "probe"
 LIMITS = Limits(2000, 3600, 1 << 20)
-HISTORY = "tea*=2000,1h,1M short*=5,1h,1M"
 
 
 @pytest.fixture(scope="module")
-def hub(engine: docker.DockerClient, run: Run) -> Iterator[HubContainer]:
-    hub = HubContainer(engine, run)
-    yield hub
-    hub.remove()
-
-
-@pytest.fixture
-def hub_to_stop(engine: docker.DockerClient, run: Run) -> Iterator[Callable[..., HubContainer]]:
-    """Return a function that starts a hub of this test's own."""
-    with ExitStack() as running:
-
-        def start(**environment: str) -> HubContainer:
-            hub = HubContainer(engine, run, **environment)
-            running.callback(hub.remove)
-            return hub
-
-        yield start
-
-
-@pytest.fixture(scope="module")
-def start_servers() -> Iterator[Callable[[HubContainer, int], list[Server]]]:
-    with ExitStack() as running:
-
-        def start(hub: HubContainer, number: int) -> list[Server]:
-            servers = []
-            for _ in range(number):
-                server = Server(
-                    APP="rooms_rpc:handler", PYTHONPATH=str(PROBE), HISTORY=HISTORY, HUB=hub.url, WORKERS="2"
-                )
-                running.callback(server.close)
-                servers.append(server)
-            return servers
-
-        yield start
-
-
-@pytest.fixture(scope="module")
-def servers(hub: HubContainer, start_servers: Callable[[HubContainer, int], list[Server]]) -> list[Server]:
+def servers(hub: HubContainer, start_servers: StartServers) -> list[Server]:
     return start_servers(hub, 2)
 
 
@@ -267,7 +226,7 @@ def test_a_hole_that_is_no_longer_kept_is_reported_to_the_clients(hub: HubContai
 
 
 def test_a_restart_of_the_hub_is_a_new_epoch(
-    hub_to_stop: Callable[..., HubContainer], start_servers: Callable[[HubContainer, int], list[Server]]
+    hub_to_stop: Callable[..., HubContainer], start_servers: StartServers
 ) -> None:
     hub = hub_to_stop()
     servers = start_servers(hub, 1)
@@ -287,7 +246,7 @@ def test_a_restart_of_the_hub_is_a_new_epoch(
 
 
 def test_a_killed_hub_that_persists_has_all_messages_and_clients_notice_nothing(
-    hub_to_stop: Callable[..., HubContainer], start_servers: Callable[[HubContainer, int], list[Server]]
+    hub_to_stop: Callable[..., HubContainer], start_servers: StartServers
 ) -> None:
     hub = hub_to_stop(HUB_PERSIST="1")
     servers = start_servers(hub, 1)
@@ -308,7 +267,7 @@ def test_a_killed_hub_that_persists_has_all_messages_and_clients_notice_nothing(
 
 
 def test_a_client_that_comes_back_while_the_hub_is_away_is_closed_with_1013(
-    hub_to_stop: Callable[..., HubContainer], start_servers: Callable[[HubContainer, int], list[Server]]
+    hub_to_stop: Callable[..., HubContainer], start_servers: StartServers
 ) -> None:
     hub = hub_to_stop()
     servers = start_servers(hub, 1)

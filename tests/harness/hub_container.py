@@ -4,16 +4,24 @@ import secrets
 import socket
 import subprocess
 from contextlib import suppress
+from typing import Protocol
 
 import docker
 from docker.errors import NotFound
 from eventually import eventually
 from run import Run
+from server import Server
 from stack import REPOSITORY
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
 PASSWORD = secrets.token_hex(8)
+
+
+class StartServers(Protocol):
+    """Start so many servers of two workers each, with a handler that calls functions of rooms for its clients."""
+
+    def __call__(self, hub: "HubContainer", number: int, **environment: str) -> list[Server]: ...
 
 
 class HubContainer:

@@ -56,7 +56,11 @@ def test_a_new_member_is_announced_and_gets_the_list_of_members(new: New) -> Non
     bob.command("enter", room=" tea ", name=" Bob ")
     assert bob.receive("members") == {"room": "tea", "names": ["Ann", "Bob"]}
     assert ann.receive("entered") == {"room": "tea", "name": "Bob"}
-    bob.close()
+    second = new().enter("Bob")
+    second.command("leave", room="tea")
+    ann.command("say", room="tea", text="are you here?")
+    assert ann.receive("said")["text"] == "are you here?"
+    bob.command("leave", room="tea")
     assert ann.receive("left") == {"room": "tea", "name": "Bob"}
     ann.command("who", room="tea")
     assert ann.receive("members") == {"room": "tea", "names": ["Ann"]}

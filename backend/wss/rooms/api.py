@@ -5,6 +5,8 @@ of all workers, replicas and hosts. No list of members is stored outside the wor
 `count` and `members` query the workers that have members, and a worker that has died does not respond.
 """
 
+from collections.abc import Callable
+
 from wss.config.history import Limits
 from wss.connection.connection import Connection
 from wss.protocol.close import ACCESS_ENDED, check_close
@@ -13,6 +15,7 @@ from wss.rooms.exchange import Exchange
 from wss.rooms.history import Rule
 from wss.rooms.kept import Envelope, Position, Start, json_envelope
 from wss.rooms.membership import ALL, Member, room_topic, user_topic, worker_topic
+from wss.rooms.presence import Presence, Watch, json_presence
 
 
 class Rooms:
@@ -47,15 +50,33 @@ class Rooms:
         """Return the id of the client. It is unique over all workers and all time."""
         return self._local.client(connection).id
 
+    def watch(
+        self, room: str, *, grace: float = 15.0, announce: Callable[[Presence], str | bytes] = json_presence
+    ) -> None:
+        """Let a room, or all rooms with a prefix, know who is there: one join and one leave per user.
+
+        It receives a message when the first connection of a user comes (`bind` and `join`), and one when the last has
+        been gone for `grace` seconds, or has called `leave`. `announce` returns the message. Call it when the module of
+        the handler is imported.
+        """
+        if grace < 0:
+            raise ValueError("grace is at least 0 seconds")
+        self._exchange.watcher.watch(room, Watch(grace, announce))
+
     async def bind(self, connection: Connection, user: str) -> None:
         """Bind the client to a user. A user may have several connections; a connection has at most one user."""
         client, topic = self._local.client(connection), user_topic(user)
         if client.user == user:
             return
         if client.user is not None:
-            self._exchange.leave(client, user_topic(client.user))
+            self._exchange.leave(client, user_topic(client.user), at_once=True)
+        joined = tuple(client.topics)
+        for each in joined:
+            self._exchange.watcher.leave(each, client, at_once=True)
         client.user = user
         await self._exchange.join(client, topic)
+        for each in joined:
+            await self._exchange.watcher.enter(each, client)
 
     async def join(self, connection: Connection, room: str) -> None:
         """Add the client to a room. After the return, it receives every message to the room."""
@@ -71,11 +92,12 @@ class Rooms:
         topic = room_topic(room)
         if not self._exchange.history.keeps(topic):
             raise LookupError(f"the room {room!r} keeps no messages: call rooms.keep, or set HISTORY")
-        return await self._exchange.history.resume(connection, topic, None if since is None else Position.parse(since))
+        client = self._local.client(connection)
+        return await self._exchange.resume(client, topic, None if since is None else Position.parse(since))
 
     async def leave(self, connection: Connection, room: str) -> None:
         """Remove the client from a room, if it is in it."""
-        self._exchange.leave(self._local.client(connection), room_topic(room))
+        self._exchange.leave(self._local.client(connection), room_topic(room), at_once=True)
 
     async def send(self, room: str, message: str | bytes, *, exclude: Connection | None = None) -> bool:
         """Send to all clients in the room, except one. Return whether the hub passed the message on.
@@ -198,7 +220,7 @@ class Rooms:
         """Remove a connection that has ended, from all rooms."""
         client = self._local.remove(connection)
         for topic in tuple(client.topics):
-            self._exchange.leave(client, topic)
+            self._exchange.leave(client, topic, at_once=False)
 
 
 exchange = Exchange()

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from wss.connection.connection import Connection
 from wss.protocol.frames import TEXT, PreparedMessage
+from wss.rooms import leases, streams
 from wss.rooms.history import History
+from wss.rooms.kept import Position, Start
+from wss.rooms.leases import HubLeases, MemoryLeases
 from wss.rooms.membership import ALL, Client, Member, Membership, worker_topic
+from wss.rooms.presence import Watcher
 from wss.rooms.streams import StreamStore, decode_publication
 from wss.rooms.survey import Survey
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:  # without a hub, its client library is not imported
 
 log = logging.getLogger("wss.rooms")
 
+SCRIPTS = {**streams.SCRIPTS, **leases.SCRIPTS}
 # Seconds that other workers have to respond to a survey. The result lacks those that do not.
 SURVEY_TIMEOUT = 2.0
 
@@ -32,6 +37,7 @@ class Exchange:
         self.hub: Hub | None = None
         self.local = Membership(self.worker)
         self.history = History(self.local)
+        self.watcher = Watcher(MemoryLeases(self.send))
         self._survey_numbers = count_up(1)
         self._surveys: dict[int, Survey] = {}
 
@@ -39,17 +45,31 @@ class Exchange:
         """Use a hub, before it connects."""
         self.hub = hub
         self.history.use_hub(hub, StreamStore(hub))
+        self.watcher.leases = HubLeases(hub, self.worker, self.history.limits)
         hub.subscribe_at_start(ALL, worker_topic(self.worker))
+
+    def on_connect(self) -> None:
+        """Repair what was missed while the hub was unreachable."""
+        self.history.catch_up()
+        self.watcher.renew(announce=False)
 
     async def join(self, client: Client, topic: str) -> None:
         if self.history.keeps(topic):
             await self.history.join(client.connection, topic)
-            return
-        self.local.join(client, topic)
-        if self.hub:
-            await self.hub.subscribe(topic)
+        else:
+            self.local.join(client, topic)
+            if self.hub:
+                await self.hub.subscribe(topic)
+        await self.watcher.enter(topic, client)
 
-    def leave(self, client: Client, topic: str) -> None:
+    async def resume(self, client: Client, topic: str, since: Position | None) -> Start:
+        start = await self.history.resume(client.connection, topic, since)
+        await self.watcher.enter(topic, client)
+        return start
+
+    def leave(self, client: Client, topic: str, *, at_once: bool) -> None:
+        """Remove a client from a topic. `at_once`: its user does not come back."""
+        self.watcher.leave(topic, client, at_once=at_once)
         if not self.local.leave(client, topic):
             return
         if self.history.keeps(topic):

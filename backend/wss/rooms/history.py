@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wss.config.history import Limits
 from wss.connection.connection import Connection
@@ -16,6 +16,7 @@ from wss.protocol.frames import PreparedMessage
 from wss.rooms.feed import Feed
 from wss.rooms.kept import Envelope, Kept, Position, Start, json_envelope
 from wss.rooms.membership import Membership, room_name
+from wss.rooms.rules import find_rule
 from wss.rooms.store import Appended, Entry, MemoryStore, Page, Store
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class History:
 
     def keeps(self, topic: str) -> bool:
         return bool(self._rules or self._settings) and self._rule_of(topic) is not None
+
+    def limits(self, topic: str) -> Limits | None:
+        """Return what a room keeps; None: nothing."""
+        return self._rule(topic).limits if self.keeps(topic) else None
 
     async def append(self, topic: str, message: str | bytes, exclude: str = "") -> Appended | None:
         """Keep a message and send it to all clients in the room; None if the hub is unreachable."""
@@ -118,11 +123,8 @@ class History:
     # Internal.
 
     def _find_rule(self, topic: str) -> Rule | None:
-        name = room_name(topic)
-        if name == topic:  # the topic of a user, or of all clients
-            return None
-        mine: Rule | None = _match(self._rules, name)
-        settings: Limits | None = _match(self._settings, name)
+        mine: Rule | None = find_rule(self._rules, topic)
+        settings: Limits | None = find_rule(self._settings, topic)
         if settings is None:
             return mine
         return Rule(settings, mine.envelope if mine else json_envelope)
@@ -205,11 +207,3 @@ class History:
     def _deliver_gap(self, topic: str, position: Position, gap: str) -> None:
         notice = Start(room_name(topic), position, gap)
         self._members.send(topic, PreparedMessage(self._rule(topic).envelope(notice)))
-
-
-def _match(rules: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a name, else that of the longest prefix of it that ends in `*`."""
-    if name in rules:
-        return rules[name]
-    prefixes = [rule for rule in rules if rule.endswith("*") and name.startswith(rule[:-1])]
-    return rules[max(prefixes, key=len)] if prefixes else None

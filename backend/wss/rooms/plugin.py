@@ -13,7 +13,7 @@ from wss.observability.control_socket import Command
 from wss.observability.metrics import Metrics
 from wss.push import PUSH, Push
 from wss.rooms.api import Rooms
-from wss.rooms.exchange import Exchange
+from wss.rooms.exchange import SCRIPTS, Exchange
 
 if TYPE_CHECKING:
     from wss.rooms.hub import Hub
@@ -69,13 +69,15 @@ class RoomsPlugin:
     async def start(self, settings: Settings, metrics: Metrics) -> None:
         """Connect to the hub, if there is one. If it is unreachable, the worker serves its clients without it."""
         self._exchange.history.use_settings(settings.history)
-        if not settings.hub:
-            return
+        if settings.hub:
+            await self._start_hub(settings, metrics)
+        self._exchange.watcher.start()
+
+    async def _start_hub(self, settings: Settings, metrics: Metrics) -> None:
         from wss.rooms.hub import Hub
         from wss.rooms.hub_client import TIMEOUT
-        from wss.rooms.streams import SCRIPTS
 
-        hub = Hub(settings, metrics, self._exchange.receive, self._exchange.history.catch_up, SCRIPTS)
+        hub = Hub(settings, metrics, self._exchange.receive, self._exchange.on_connect, SCRIPTS)
         self._exchange.use_hub(hub)
         self._hub = hub
         hub.start()
@@ -83,6 +85,7 @@ class RoomsPlugin:
             await asyncio.wait_for(hub.connected.wait(), TIMEOUT)
 
     def stop(self) -> None:
+        self._exchange.watcher.stop()
         if self._hub:
             self._hub.stop()
 

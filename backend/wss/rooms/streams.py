@@ -56,17 +56,33 @@ end
 """
 
 # ARGV: limits, new epoch, milliseconds to remember, size, contents, channel.
-APPEND = (
+_APPEND = (
     _PREPARE
     + """
-last = last + 1
-count = count + 1
-size = size + tonumber(ARGV[6])
-redis.call('XADD', stream, last .. '-0', 't', now, 's', ARGV[6], 'c', ARGV[7])
-trim()
-redis.call('PEXPIRE', stream, max_age)
-store()
-return {epoch, last, redis.call('PUBLISH', ARGV[8], epoch .. ':' .. last .. '\\n' .. ARGV[7])}
+local function append()
+    last = last + 1
+    count = count + 1
+    size = size + tonumber(ARGV[6])
+    redis.call('XADD', stream, last .. '-0', 't', now, 's', ARGV[6], 'c', ARGV[7])
+    trim()
+    redis.call('PEXPIRE', stream, max_age)
+    store()
+    return {epoch, last, redis.call('PUBLISH', ARGV[8], epoch .. ':' .. last .. '\\n' .. ARGV[7])}
+end
+"""
+)
+APPEND = _APPEND + "return append()"
+# The beginning of a script that sends a message to a room: like APPEND if it is kept, which is ARGV[9].
+ANNOUNCE = (
+    _APPEND
+    + """
+local function announce()
+    if ARGV[9] == '1' then
+        append()
+    else
+        redis.call('PUBLISH', ARGV[8], ARGV[7])
+    end
+end
 """
 )
 
@@ -109,8 +125,8 @@ class StreamStore:
         self._hub = hub
 
     async def append(self, topic: str, limits: Limits, entry: Entry) -> Appended | None:
-        arguments = (len(entry.payload), encode(entry), topic)
-        reply = await self._hub.run_script("append", _keys(topic), *_limits(limits), *arguments)
+        arguments = encode_publication(topic, entry, is_kept=True)
+        reply = await self._hub.run_script("append", history_keys(topic), *limits_of(limits), *arguments)
         if reply is None:
             return None
         epoch, last, workers = reply
@@ -120,7 +136,7 @@ class StreamStore:
         # An empty epoch requests the last position; one that no room has, everything that is kept.
         after = (since.epoch or "none", since.offset) if since else ("", 0)
         arguments = (*after, PAGE_MESSAGES, PAGE_SIZE)
-        reply = await self._hub.run_script("read", _keys(topic), *_limits(limits), *arguments)
+        reply = await self._hub.run_script("read", history_keys(topic), *limits_of(limits), *arguments)
         if reply is None:
             return None
         epoch, last, gap, start, entries = reply
@@ -146,10 +162,20 @@ def decode_publication(contents: bytes) -> tuple[Position, Entry] | None:
     return Position.parse(position.decode()), decode(entry)
 
 
-def _keys(topic: str) -> tuple[str, str]:
+def encode_publication(topic: str, entry: Entry, *, is_kept: bool) -> tuple[int, bytes, str]:
+    """Return what APPEND and ANNOUNCE need: size, contents and channel."""
+    if is_kept:
+        return len(entry.payload), encode(entry), topic
+    head = {"from": "hub", "kind": entry.kind}  # of no worker, so that all workers deliver it
+    return len(entry.payload), json.dumps(head).encode() + b"\n" + entry.payload, topic
+
+
+def history_keys(topic: str) -> tuple[str, str]:
     return f"history:{topic}", f"history-state:{topic}"
 
 
-def _limits(limits: Limits) -> tuple[Any, ...]:
+def limits_of(limits: Limits | None) -> tuple[Any, ...]:
+    """Return the limits as arguments of a script; None: of a room that keeps nothing."""
+    limits = limits or Limits()
     remembered = round(1000 * REMEMBERED)
     return limits.messages, limits.size, round(1000 * limits.seconds), new_epoch(), remembered

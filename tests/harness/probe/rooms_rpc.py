@@ -1,6 +1,7 @@
 """A handler that lets its client call functions of wss.rooms: `["join", "tea"]` is answered with `["join", result]`."""
 
 import json
+import os
 from typing import Any
 
 from wss import Connection
@@ -8,6 +9,9 @@ from wss.rooms import rooms
 
 # Functions whose first argument is the connection.
 CONNECTION_FUNCTIONS = ("id", "bind", "join", "resume", "leave")
+
+if grace := os.environ.get("WATCH_GRACE"):
+    rooms.watch("*", grace=float(grace))
 
 
 async def handler(connection: Connection) -> None:
