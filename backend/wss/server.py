@@ -14,6 +14,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub l
 
 from wss.application import Application
 from wss.config.settings import Settings
+from wss.connection.client_rate import BoundedProtocol, client_rates
 from wss.connection.connection import Connection, ConnectionLimits
 from wss.connection.deadlines import Deadlines
 from wss.connection.keepalive import Keepalive
@@ -83,7 +84,11 @@ class WebSocketServer:
         self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, self._deadlines, plugins)
         self._flush_scheduler = FlushScheduler()
         self._connection_limits = ConnectionLimits(
-            settings.max_message, settings.max_fragments, settings.write_limit, settings.slow_reader_timeout
+            settings.max_message,
+            settings.max_fragments,
+            settings.write_limit,
+            settings.slow_reader_timeout,
+            client_rates(settings),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         # RFC 6797. Behind a proxy, the proxy adds it.
@@ -116,7 +121,8 @@ class WebSocketServer:
 
     def _protocol(self, accepted: AcceptedConnection) -> WSProtocol:
         """Return picows' protocol for a connection, as picows.ws_create_server makes it (2.3.1)."""
-        return WSProtocol(
+        protocol = BoundedProtocol if self._connection_limits.rates else WSProtocol
+        return protocol(
             None,  # host and port: of a client
             None,  # path: of a client
             False,  # is_client_side

@@ -15,7 +15,7 @@ from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
 from wss.observability.logs import current_connection
 from wss.observability.metrics import Metrics
-from wss.protocol.close import Ending
+from wss.protocol.close import POLICY_VIOLATION, Ending
 
 log = logging.getLogger("wss.server")
 ORPHAN_INTERVAL = 30.0  # seconds between two checks for handlers without a connection
@@ -106,6 +106,13 @@ class Sessions:
                 "closed_by": closed_by,
             },
         )
+
+    def sends_too_much(self, connection: Connection, setting: str, too_long: bool) -> None:
+        self._metrics.sends_too_much(setting, "closed" if too_long else "slowed")
+        if too_long:
+            connection.close_soon(POLICY_VIOLATION, f"more than {setting}")
+        what = "closing its connection with 1008" if too_long else "its connection is read more slowly"
+        log.warning("%s sends more than %s on %s: %s", connection.client, setting, connection.path, what)
 
     async def close(self, connections: Sequence[Connection], code: int, reason: str, spread: float) -> None:
         """Close connections, with the close frames spread over `spread` seconds; return when all have ended."""

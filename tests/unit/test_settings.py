@@ -62,9 +62,16 @@ def test_the_timeouts_are_shorter_than_those_of_the_proxies(name: str, limit: in
         read_settings({name: str(limit + 1)})
 
 
-def test_the_error_mentions_off_if_the_setting_can_be_off() -> None:
-    with pytest.raises(SettingError, match="Give a whole number from 1, or off"):
-        read_settings({"MAX_CONNECTIONS_PER_ADDRESS": "none"})
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("MAX_CONNECTIONS_PER_ADDRESS", "Give a whole number from 1, or off"),
+        ("BYTE_RATE", "for example 65536, 64K or 1M, or off"),
+    ],
+)
+def test_the_error_mentions_off_if_the_setting_can_be_off(name: str, remedy: str) -> None:
+    with pytest.raises(SettingError, match=remedy):
+        read_settings({name: "none"})
 
 
 def test_tls_dir_is_a_path() -> None:
@@ -138,6 +145,9 @@ def test_tls_dir_is_a_path() -> None:
         ("HSTS", "2"),
         ("MAX_HEADER", "17K"),
         ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ("MESSAGE_RATE", "0"),
+        ("BYTE_RATE", "0"),
+        ("BYTE_RATE", "1G"),
         ("PING_TIMEOUT", "1e3"),
         ("SLOW_READER_TIMEOUT", "0"),
         ("STOP_SPREAD", "6"),

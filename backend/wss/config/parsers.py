@@ -104,6 +104,15 @@ def size(value: str) -> int:
     return size
 
 
+def size_or_off(value: str) -> int | None:
+    if value == "off":
+        return None
+    try:
+        return size(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off") from None
+
+
 def header_size(value: str) -> int:
     # picows resets the connection if a header is larger.
     if not 1024 <= size(value) <= 16 * 1024:

@@ -54,6 +54,10 @@ class Settings:
         metadata=setting("MAX_HANDSHAKES_PER_ADDRESS", "off", parsers.count_or_off)
     )
     """Max handshakes per minute, client address (/64 in IPv6) and worker; None: no limit."""
+    message_rate: int | None = field(metadata=setting("MESSAGE_RATE", "off", parsers.count_or_off))
+    """Max messages per second of one client, on average over 5 s; None: no limit."""
+    byte_rate: int | None = field(metadata=setting("BYTE_RATE", "off", parsers.size_or_off))
+    """Max bytes of messages per second of one client, on average over 5 s; None: no limit."""
     handshake_timeout: float = field(metadata=setting("HANDSHAKE_TIMEOUT", "10", parsers.seconds))
     """Seconds for the TLS handshake, and the same again for the HTTP request."""
     ping_interval: float = field(metadata=setting("PING_INTERVAL", "20", parsers.seconds))

@@ -21,6 +21,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from wss.connection.client_rate import ClientRates, LimitedReceiver
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
@@ -54,6 +55,8 @@ class ConnectionLimits(NamedTuple):
     max_fragments: int
     write_limit: int
     slow_reader_timeout: float
+    rates: ClientRates | None
+    """None: no limit."""
 
 
 class Observer(Protocol):
@@ -67,6 +70,9 @@ class Observer(Protocol):
 
     def deadline_set(self, connection: "Connection") -> None:
         """The connection has another deadline."""
+
+    def sends_too_much(self, connection: "Connection", setting: str, too_long: bool) -> None:
+        """The client has exceeded the rate of a setting, and is read more slowly; `too_long`: that did not help."""
 
     def handled(self, seconds: float) -> None:
         """A handler took so long for a message; called for one in SAMPLED_ONE_IN."""
@@ -135,7 +141,10 @@ class Connection(WSListener):
         self.ws_transport: WSTransport
         self._pings = Pings()
         self._owed_pong: bytes | None = None
-        self._receiver = Receiver(
+        new_receiver: Callable[..., Receiver] = Receiver
+        if limits.rates:
+            new_receiver = partial(LimitedReceiver, limits.rates, partial(observer.sends_too_much, self))
+        self._receiver = new_receiver(
             loop,
             Assembler(limits.max_message, limits.max_fragments, deflate),
             self.traffic,
@@ -172,6 +181,7 @@ class Connection(WSListener):
             if opcode <= BINARY:
                 self._receiver.add(opcode, frame)
             elif not self._receiver.is_finished:
+                self._receiver.add_control(frame.payload_size)
                 self._take_control(opcode, frame)
         except UnicodeDecodeError as error:
             self._refuse(WSCloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
@@ -202,6 +212,8 @@ class Connection(WSListener):
         if opcode == PING:
             # RFC 6455 section 5.5.3: of several pings, only the last one needs an answer. A client that pings and does
             # not read would otherwise fill our memory with pongs.
+            if self.ws_transport.is_close_frame_sent:
+                return  # picows would send nothing, at many times the cost
             if self._sender.is_paused:
                 self._owed_pong = frame.get_payload_as_bytes()
             else:

@@ -158,14 +158,23 @@ class Receiver:
                 self._resume_at = len(self.queue) // 4
                 self._pause()
 
+    def add_control(self, size: int) -> None:
+        """Take notice of a control frame with so many bytes."""
+
     def _pause(self) -> None:
         self._flow = _PAUSED
-        self._transport.pause_reading()
+        self._stop_reading()
 
     def _resume(self, flow: Flow = _READING) -> None:
         if self._flow is _PAUSED and self._ending is None:
-            self._transport.resume_reading()
+            self._start_reading()
         self._flow = flow
+
+    def _stop_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def _start_reading(self) -> None:
+        self._transport.resume_reading()
 
     def _take_from_full_queue(self) -> None:
         self.probe_ping = None

@@ -70,6 +70,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._too_much = Counter(
+            "wss_connections_over_rate",
+            "Connections whose clients exceeded MESSAGE_RATE or BYTE_RATE: slowed, or closed",
+            ["setting", "action"],
+            registry=registry,
+        )
         self._messages = Counter("wss_messages", "Messages", ["direction"], registry=registry)
         self._bytes = Counter("wss_bytes", "Payload bytes of messages", ["direction"], registry=registry)
         self._handshake = Histogram(
@@ -107,6 +113,9 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
+
+    def sends_too_much(self, setting: str, action: str) -> None:
+        self._too_much.labels(setting, action).inc()
 
     def handled(self, seconds: float) -> None:
         """Record how long the handler took for a message."""

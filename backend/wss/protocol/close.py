@@ -12,6 +12,7 @@ PING, PONG = 0x9, 0xA  # RFC 6455 section 5.2
 MAX_CONTROL_PAYLOAD = 125  # bytes
 # RFC 6455 section 7.4.1: a close frame without a code, and none at all.
 NO_STATUS_RCVD, ABNORMAL_CLOSURE = 1005, 1006
+POLICY_VIOLATION = 1008
 # Ours, from the range for applications (section 7.4.2); their last three digits are those of HTTP.
 ACCESS_EXPIRED = 4401
 """The deadline of the connection has passed: a client may come back with a new token."""
