@@ -33,8 +33,9 @@ if count == 0 then  -- all have expired
     size = 0
 end
 
-local function trim()
-    while count > 0 do
+-- What is too old uses no more memory than the limits allow: it is removed when it is read, or exceeds them.
+local function trim(by_age)
+    while count > 0 and (by_age or count > max_messages or size > max_size) do
         local entry = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
         local is_old = now >= tonumber(entry[2][2]) + max_age
         if not (is_old or count > max_messages or size > max_size) then
@@ -64,7 +65,7 @@ local function append()
     count = count + 1
     size = size + tonumber(ARGV[6])
     redis.call('XADD', stream, last .. '-0', 't', now, 's', ARGV[6], 'c', ARGV[7])
-    trim()
+    trim(false)
     redis.call('PEXPIRE', stream, max_age)
     store()
     return {epoch, last, redis.call('PUBLISH', ARGV[8], epoch .. ':' .. last .. '\\n' .. ARGV[7])}
@@ -90,7 +91,7 @@ end
 READ = (
     _PREPARE
     + """
-trim()
+trim(true)
 store()
 if ARGV[6] == '' then
     return {epoch, last, '', last, {}}
