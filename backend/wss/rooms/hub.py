@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from valkey.asyncio import Valkey
 from valkey.asyncio.client import PubSub
 
+from wss.config.environment import SettingError
 from wss.config.settings import Settings
 from wss.observability.metrics import Metrics
 from wss.rooms.hub_client import FAILURES, FIRST_PAUSE, open_client
@@ -129,7 +130,7 @@ class Hub:
                 await self._run_connection()
             except Exception as error:  # any: the worker must reconnect
                 first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-                if not isinstance(first, FAILURES):
+                if not isinstance(first, (*FAILURES, SettingError)):
                     log.exception("the connection to the hub failed")
                 pause = FIRST_PAUSE if self.is_connected else min(2 * pause, MAX_PAUSE)
                 self._disconnected(first)
