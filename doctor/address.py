@@ -81,8 +81,10 @@ def check_dns(context: Context) -> Iterator[Finding]:
         yield warning(
             "dns-private",
             f"{context.host} has a private address",
-            "only clients on that network can reach it",
-            "Publish the public address in the public DNS",
+            "only clients on that network can reach it; and Chrome, since 147, asks its user before a page from a"
+            " public address may connect (ERR_BLOCKED_BY_LOCAL_NETWORK_ACCESS_CHECKS)",
+            "Publish the public address in the public DNS; or serve the page from the same network, let users allow it,"
+            ' and give iframes allow="local-network-access"',
         )
 
 
