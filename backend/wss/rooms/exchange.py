@@ -78,7 +78,7 @@ class Exchange:
             self.hub.unsubscribe(topic)
 
     async def send(self, topic: str, text_or_bytes: str | bytes, exclude: Connection | None = None) -> bool:
-        if self.history.keeps(topic):
+        if self.history.is_used and self.history.keeps(topic):
             return await self.history.append(topic, text_or_bytes, self.local.id_of(exclude)) is not None
         message = PreparedMessage(text_or_bytes)
         self.local.send(topic, message, exclude)

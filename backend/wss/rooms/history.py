@@ -44,23 +44,27 @@ class History:
         self._feeds: dict[str, Feed] = {}
         self._rules: dict[str, Rule] = {}
         self._settings: Mapping[str, Limits] = {}
+        self.is_used = False
+        """Whether any room has a rule: without one, a send costs no more than this."""
         self._rule_of = lru_cache(4096)(self._find_rule)
 
     def keep(self, room: str, rule: Rule) -> None:
         """Make a room, or all rooms with a prefix, keep messages."""
         self._rules[room] = rule
+        self.is_used = True
         self._rule_of.cache_clear()
 
     def use_settings(self, rules: Mapping[str, Limits]) -> None:
         """Use the rules of HISTORY; they override the limits in the handler."""
         self._settings = rules
+        self.is_used = bool(self._rules or rules)
         self._rule_of.cache_clear()
 
     def use_hub(self, hub: "Hub", store: Store) -> None:
         self._hub, self._store = hub, store
 
     def keeps(self, topic: str) -> bool:
-        return bool(self._rules or self._settings) and self._rule_of(topic) is not None
+        return self.is_used and self._rule_of(topic) is not None
 
     def limits(self, topic: str) -> Limits | None:
         """Return what a room keeps; None: nothing."""
