@@ -1,4 +1,4 @@
-# Short names for the commands in the README.
+# Short names for the commands in README.md and docs/.
 
 PROFILE ?= nginx
 

@@ -31,7 +31,7 @@ REGION = 1 / 3
 # Backends of each proxy.
 BACKENDS = 8
 
-# Limits of this stack (README, nginx.conf).
+# Limits of this stack (docs/settings.md, nginx.conf).
 PER_PROXY, PER_WORKER, FILES, PORTS = 10_000, 16_000, 65_536, 64_511
 
 # site/index.html and chat.html: first and maximum backoff in seconds; jitter shortens each by up to a half.

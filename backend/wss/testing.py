@@ -62,7 +62,7 @@ def serve(
     Give it as Application(handler, process_request, lifespan) if these belong to it.
 
     `tls` is a directory with server.pem and server.key for localhost, and `ca` the file with the CA that clients trust
-    (trustme makes both); without them, it serves ws. `settings` are those of the README's table, such as
+    (trustme makes both); without them, it serves ws. `settings` are those of docs/settings.md, such as
     MAX_MESSAGE="1K".
     """
     if (tls is None) != (ca is None):

@@ -99,7 +99,7 @@ class CertificateService:
             self._report.log(
                 f"made a development certificate. To trust it: sudo cp {self._settings.certs_dir}/{CA_FILE}"
                 " /usr/local/share/ca-certificates/wss-development.crt && sudo update-ca-certificates"
-                " (browsers and other systems: README)"
+                " (browsers and other systems: docs/certificates.md)"
             )
         if pair := self._read_pair_and_client_files():
             return pair

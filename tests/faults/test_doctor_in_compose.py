@@ -1,4 +1,4 @@
-"""The doctor with the command of the README, and names that no server has."""
+"""The doctor with the command of docs/troubleshooting.md, and names that no server has."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from eventually import LIMIT
 from fixtures import NewStack
 
 
-def test_the_command_of_the_readme(profile: str, new_stack: NewStack, tmp_path: Path) -> None:
+def test_the_command_of_the_documentation(profile: str, new_stack: NewStack, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)  # as in a clone
     stack = new_stack(profile, CERTS_DIR=str(tmp_path))
     stack.up()

@@ -14,6 +14,6 @@ class Connect(Protocol):
 
 
 class NewStack(Protocol):
-    """Create a stack without starting it; `settings` are those of the README."""
+    """Create a stack without starting it; `settings` are those of docs/settings.md."""
 
     def __call__(self, profile: str, **settings: Any) -> Stack: ...

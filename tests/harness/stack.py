@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROFILES = ("nginx", "apache", "direct")
 COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
-# Compose files that mount the tests' handlers, as the README mounts a user's handler.
+# Compose files that mount the tests' handlers.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}

@@ -80,7 +80,7 @@ class Swarm:
         self.manager = nodes[0]
 
     def deploy(self, **settings: str) -> None:
-        """Deploy the stack as in the README, without waiting."""
+        """Deploy the stack as in docs/swarm.md, without waiting."""
         files = {path.name: path.read_bytes() for path in (REPOSITORY / "deploy").glob("*.yaml")}
         self.manager.put("/deploy", files)
         command = [

@@ -1,4 +1,4 @@
-"""wss/config is the source of all settings: the files of Compose, swarm.yaml and the README agree with it."""
+"""wss/config is the source of all settings: the files of Compose, swarm.yaml and the documentation agree with it."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from server import REPOSITORY
 from wss.config.environment import Setting, settings_of
-from wss.config.names import INTERNAL, OF_OTHER_SERVICES
+from wss.config.names import INTERNAL, OF_OTHER_SERVICES, OF_SWARM
 from wss.config.proxy import ProxySettings, UpstreamSettings
 from wss.config.settings import Settings
 
@@ -26,15 +26,15 @@ def interpolated(*files: str) -> set[str]:
     return {name for text in texts for name in re.findall(r"\$\{([A-Z_]+):-", text)}
 
 
-def documented() -> dict[str, str]:
-    """Return the rows of the README's table of settings: name and default."""
-    table = (REPOSITORY / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \| (.*?) \|", table, re.MULTILINE)
-    return {
-        name: default.strip("`")
-        for names, defaults in rows
-        for name, default in zip(re.findall(r"[A-Z_]+", names), defaults.split(", "), strict=True)
-    }
+def documented(page: str = "settings.md") -> dict[str, str]:
+    """Return the rows of the tables of settings on a page: name and default."""
+    text = (REPOSITORY / "docs" / page).read_text()
+    tables = re.findall(r"^\| setting \| default \| meaning \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rows = [re.fullmatch(r"\| `([A-Z_]+)` \| (\S.*?) \| \S.* \|", row) for row in "".join(tables).splitlines()]
+    assert all(rows), "each row is: | `NAME` | default | meaning |"
+    settings = {row[1]: row[2].strip("`") for row in rows if row}
+    assert len(settings) == len(rows), "a setting has two rows"
+    return settings
 
 
 def test_compose_passes_exactly_the_settings() -> None:
@@ -53,14 +53,20 @@ def test_each_proxy_gets_the_settings_that_it_enforces() -> None:
     assert set(by_name(UpstreamSettings)) - set(by_name(Settings)) - set(by_name(ProxySettings)) <= upstream
 
 
-def test_the_readme_has_exactly_the_settings() -> None:
+def test_the_documentation_has_exactly_the_settings() -> None:
     assert set(documented()) == (set(SETTINGS) - {*INTERNAL}) | set(OF_OTHER_SERVICES)
 
 
 @pytest.mark.parametrize("name", sorted(set(SETTINGS) - {*INTERNAL}))
-def test_the_readme_has_the_default(name: str) -> None:
+def test_the_documentation_has_the_default(name: str) -> None:
     default = documented()[name]
     assert ("" if default.startswith("*(") else default) == SETTINGS[name].default
+
+
+def test_the_documentation_has_the_settings_of_swarm_with_their_defaults() -> None:
+    text = (REPOSITORY / "deploy" / "swarm.yaml").read_text()
+    defaults = {name: set(re.findall(rf"\$\{{{name}:-([^}}]*)\}}", text)) for name in OF_SWARM}
+    assert {name: {default} for name, default in documented("swarm.md").items()} == defaults
 
 
 def test_the_documentation_lists_the_settings_that_are_refused_with_an_upstream() -> None:

@@ -20,7 +20,7 @@ PING_MARGIN = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. The table of settings in the README explains each."""
+    """All settings. docs/settings.md explains each."""
 
     app: str = field(metadata=setting("APP", "apps.ok:handler", parsers.handler))
     """``module:coroutine`` of the handler."""
