@@ -65,7 +65,8 @@ def settings(page: Path) -> set[str]:
 
 def misspelled_settings(page: Path) -> set[str]:
     # docs/settings.md shows ORIGIN as a mistake.
-    return {name for name in re.findall(r"\b[A-Z][A-Z_]+\b", code_of(page)) if resembled(name)} - {"ORIGIN"}
+    names = set(re.findall(r"\b[A-Z][A-Z_]+\b", code_of(page)))
+    return {name for name in names if resembled(name)} - {"ORIGIN"}
 
 
 def make_targets(page: Path) -> set[str]:
