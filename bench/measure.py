@@ -10,8 +10,9 @@ from typing import Any
 from bench.subject import IMAGE, LABEL, NAME, PROJECT, Running
 
 Measurement = dict[str, float]
-# About once in a thousand calls, Docker returns the previous statistics of a busy container again.
-TRIES = 3
+# About once in a thousand calls, Docker returns the previous statistics of a busy container again; and beside other
+# work, a container may get no CPU in a short time. Each try takes twice as long as the one before.
+TRIES = 6
 
 
 class LoadGenerator:
@@ -28,8 +29,8 @@ class LoadGenerator:
 
     def measure(self, workload: str, *, query: str = "", **numbers: float) -> Measurement:
         """Return the generator's counts, and the CPU seconds of all containers (`cpu`) and the first one (`front`)."""
-        for _ in range(TRIES):
-            self._begin(workload, query, **numbers)
+        for longer in range(TRIES):
+            self._begin(workload, query, **{**numbers, "seconds": numbers["seconds"] * 2**longer})
             if (result := self._collect())["min_cpu"] > 0:
                 return result
         raise RuntimeError(f"Docker reports that {self.running.subject.name} used no CPU")
