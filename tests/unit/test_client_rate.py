@@ -40,6 +40,7 @@ def test_a_client_that_is_read_when_it_owes_nothing_gets_its_rate_and_one_burst(
 ) -> None:
     now, taken, capacity = 0.0, 0, BURST * rate
     bucket = TokenBucket("MESSAGE_RATE", rate, capacity, now)
+    capacity += bucket.block
     for pause, number in takes:
         now += pause
         owed = bucket.take(number, now)

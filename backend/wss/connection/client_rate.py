@@ -4,6 +4,7 @@ Without limits, connections have a plain Receiver: their messages cost nothing m
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -57,16 +58,18 @@ class BoundedProtocol(WSProtocol):  # type: ignore[misc]  # it has no stub
 class TokenBucket:
     """Gets `rate` tokens per second and keeps at most `capacity`: https://en.wikipedia.org/wiki/Token_bucket."""
 
-    __slots__ = ("_capacity", "_rate", "_since", "_tokens", "setting")
+    __slots__ = ("_capacity", "_rate", "_since", "_tokens", "block", "setting")
 
-    def __init__(self, setting: str, rate: float, capacity: float, now: float) -> None:
+    def __init__(self, setting: str, rate: int, capacity: float, now: float) -> None:
         self.setting = setting
         """The name of the setting that has the rate."""
+        self.block = rate // 10
+        """How many to take in advance: a tenth of a second's."""
         self._rate = rate
-        self._capacity = self._tokens = capacity
+        self._capacity = self._tokens = capacity + self.block
         self._since = now
 
-    def take(self, number: int, now: float) -> float:
+    def take(self, number: float, now: float) -> float:
         """Take tokens, even if there are too few; return the seconds until none is owed."""
         tokens = min(self._tokens + (now - self._since) * self._rate, self._capacity) - number
         self._since = now
@@ -81,16 +84,30 @@ class LimitedReceiver(Receiver):
     with True if that has lasted for PATIENCE seconds.
     """
 
-    __slots__ = ("_bytes", "_is_over", "_is_reported", "_messages", "_pause_end", "_report", "_slow_since", "_timer")
+    __slots__ = (
+        "_buckets",
+        "_is_over",
+        "_is_reported",
+        "_paid_bytes",
+        "_paid_messages",
+        "_pause_end",
+        "_report",
+        "_slow_since",
+        "_timer",
+    )
 
     def __init__(self, rates: ClientRates, report: Callable[[str, bool], None], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         now = time.monotonic()
-        self._messages = self._bytes = None
-        if rates.messages:
-            self._messages = TokenBucket("MESSAGE_RATE", rates.messages, BURST * rates.messages, now)
-        if rates.bytes:
-            self._bytes = TokenBucket("BYTE_RATE", rates.bytes, max(BURST * rates.bytes, rates.max_message), now)
+        self._buckets = (
+            TokenBucket("MESSAGE_RATE", rates.messages, BURST * rates.messages, now) if rates.messages else None,
+            TokenBucket("BYTE_RATE", rates.bytes, max(BURST * rates.bytes, rates.max_message), now)
+            if rates.bytes
+            else None,
+        )
+        # Taken from the buckets in advance, so that a message costs two subtractions; infinite without a limit.
+        self._paid_messages = 0.0 if rates.messages else math.inf
+        self._paid_bytes = 0.0 if rates.bytes else math.inf
         self._report = report
         self._is_reported = False
         self._is_over = False  # it is read slowly until its end
@@ -100,19 +117,30 @@ class LimitedReceiver(Receiver):
 
     def add(self, opcode: int, frame: WSFrame) -> None:
         super().add(opcode, frame)
-        self._charge(int(frame.fin), frame.payload_size)
+        self._charge(1 if frame.fin else 0, frame.payload_size)
 
     def add_control(self, size: int) -> None:
         self._charge(1, size)
 
     def _charge(self, messages: int, size: int) -> None:
-        if self._state >= State.DISCARDING and not self._is_over:
-            return
-        now = time.monotonic()
-        for bucket, number in ((self._messages, messages), (self._bytes, size)):
-            owed = bucket.take(number, now) if bucket else 0
-            if bucket and owed and not self._timer:
-                self._slow(bucket.setting, min(owed + MIN_PAUSE, MAX_PAUSE), now)
+        self._paid_messages -= messages
+        self._paid_bytes -= size
+        if (self._paid_messages < 0 or self._paid_bytes < 0) and (self._state < State.DISCARDING or self._is_over):
+            self._pay(time.monotonic())
+
+    def _pay(self, now: float) -> None:
+        messages, size = self._buckets
+        if messages and self._paid_messages < 0:
+            self._take(messages, -self._paid_messages, now)
+            self._paid_messages = messages.block
+        if size and self._paid_bytes < 0:
+            self._take(size, -self._paid_bytes, now)
+            self._paid_bytes = size.block
+
+    def _take(self, bucket: TokenBucket, number: float, now: float) -> None:
+        owed = bucket.take(number + bucket.block, now)
+        if owed and not self._timer:
+            self._slow(bucket.setting, min(owed + MIN_PAUSE, MAX_PAUSE), now)
 
     def _slow(self, setting: str, pause: float, now: float) -> None:
         if self._is_over:
