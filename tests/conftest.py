@@ -1,5 +1,6 @@
 """The fixtures: engine → CA and certificates → stack → target → connect."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -112,6 +113,32 @@ class _ByStack(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return _ByStack(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _without_a_browsers_loop(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _without_a_browsers_loop(item):
+        return (yield)
+
+
+@contextmanager
+def _without_a_browsers_loop(item: pytest.Item) -> Iterator[None]:
+    """Let a test run a loop of its own: Playwright's is marked as running in this thread until the process ends."""
+    if "playwright" in getattr(item, "fixturenames", ()):
+        yield
+        return
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(running)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""Rooms with history in one process. Over several processes: tests/faults/test_history.py."""
+"""Rooms with history in one process. Over several processes: tests/faults/test_history_with_a_hub.py."""
 
 import json
 import threading

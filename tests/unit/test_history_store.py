@@ -1,6 +1,6 @@
 """The store of kept messages in memory, compared with a plain list of all messages, for all sequences of calls.
 
-tests/faults/test_history.py runs the same sequences against the hub.
+tests/faults/test_history_with_a_hub.py runs the same sequences against the hub.
 """
 
 import asyncio

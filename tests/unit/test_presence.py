@@ -1,4 +1,7 @@
-"""Presence in one process: one join and one leave per user. Over several processes: tests/faults/test_presence.py."""
+"""Presence in one process: one join and one leave per user.
+
+Over several processes: tests/faults/test_presence_with_a_hub.py.
+"""
 
 import json
 import time
