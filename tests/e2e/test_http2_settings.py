@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 import pytest
 from client import Target
+from stack import Stack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # RFC 9113 section 6: types of frames, and RFC 8441 section 3.
@@ -13,7 +14,8 @@ MAX_CONCURRENT_STREAMS, ENABLE_CONNECT_PROTOCOL = 0x3, 0x8
 
 
 @pytest.mark.profiles("nginx", "apache")
-def test_the_proxy_does_not_offer_websockets_over_http2(target: Target) -> None:
+def test_the_proxy_does_not_offer_websockets_over_http2(stack: Stack, target: Target) -> None:
+    assert stack  # not with --url, whose profile is unknown
     context = target.context()
     context.set_alpn_protocols(["h2"])
     with context.wrap_socket(target.open_tcp(), server_hostname=target.host) as tls:
@@ -36,7 +38,8 @@ def _settings(stream: BinaryIO) -> dict[int, int]:
 
 
 @pytest.mark.profiles("direct")
-def test_direct_does_not_negotiate_http2(target: Target) -> None:
+def test_direct_does_not_negotiate_http2(stack: Stack, target: Target) -> None:
+    assert stack
     context = target.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with context.wrap_socket(target.open_tcp(), server_hostname=target.host) as tls:
