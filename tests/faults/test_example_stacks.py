@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ import pytest
 import requests
 import socketio  # type: ignore[import-untyped]
 import websocket
-from client import TIMEOUT, UPGRADE, http_request
+from client import UPGRADE, http_request
 from closing import SERVICE_RESTART, close_code
 from eventually import eventually
 from example_servers import Example, running_example
@@ -113,6 +113,25 @@ def _socketio_client(example: Example, transports: list[str]) -> socketio.Client
     return client
 
 
+# python-socketio sends and receives in two threads, and on an SSLSocket of Python 3.11 that loses data: through Apache on
+# 4 of 60 connections, and on none of 150 of an asyncio client. So a connection without a reply is tried again.
+TRIES, CALL_TIMEOUT = 5, 30.0
+
+
+def _disconnect(client: socketio.Client) -> None:
+    ws = client.eio.ws
+    client.disconnect()
+    if ws:
+        ws.shutdown()  # a connection that has lost data may never end by itself
+
+
+def _retried(check: Callable[[], None]) -> None:
+    for _ in range(TRIES - 1):
+        with suppress(socketio.exceptions.TimeoutError, queue.Empty):
+            return check()
+    return check()
+
+
 @with_examples("socketio")
 @pytest.mark.parametrize(
     ("transports", "transport"),
@@ -120,35 +139,39 @@ def _socketio_client(example: Example, transports: list[str]) -> socketio.Client
     ids=["long polling", "WebSocket", "upgrade of long polling"],
 )
 def test_socketio_works_with_each_transport(example: Example, transports: list[str], transport: str) -> None:
-    client = _socketio_client(example, transports)
-    try:
-        assert client.transport() == transport
-        # Over a WebSocket no longer: the client sends and receives in two threads, which one SSLSocket does not allow.
-        size = 100_000 if transports == ["polling"] else 1000
-        data = {"text": "湯姆", "binary": b"\x00\xff", "long": "x" * size}
-        assert client.call("echo", data, timeout=TIMEOUT) == data
-        seen = client.call("whoami", timeout=TIMEOUT)
-        # Connections to the published loopback port arrive from the bridge of one of the proxy's networks.
-        networks = example.stack.container().attrs["NetworkSettings"]["Networks"].values()
-        assert seen["address"] in {network["Gateway"] for network in networks}
-        assert seen["host"] == example.target.authority
-    finally:
-        client.disconnect()
+    def check() -> None:
+        client = _socketio_client(example, transports)
+        try:
+            assert client.transport() == transport
+            data = {"text": "湯姆", "binary": b"\x00\xff", "long": "x" * 100_000}
+            assert client.call("echo", data, timeout=CALL_TIMEOUT) == data
+            seen = client.call("whoami", timeout=CALL_TIMEOUT)
+            # Connections to the published loopback port arrive from the bridge of one of the proxy's networks.
+            networks = example.stack.container().attrs["NetworkSettings"]["Networks"].values()
+            assert seen["address"] in {network["Gateway"] for network in networks}
+            assert seen["host"] == example.target.authority
+        finally:
+            _disconnect(client)
+
+    _retried(check)
 
 
 @with_examples("socketio")
 def test_socketio_rooms_reach_clients_on_both_transports(example: Example) -> None:
-    polling, upgraded = (_socketio_client(example, [transport]) for transport in ("polling", "websocket"))
-    said: queue.Queue[str] = queue.Queue()
-    try:
-        for client in (polling, upgraded):
-            client.on("said", said.put)
-            assert client.call("join", "tea", timeout=TIMEOUT) == "tea"
-        upgraded.emit("say", ("tea", "hello"))
-        assert [said.get(timeout=TIMEOUT) for _ in range(2)] == ["hello", "hello"]
-    finally:
-        polling.disconnect()
-        upgraded.disconnect()
+    def check() -> None:
+        polling, upgraded = (_socketio_client(example, [transport]) for transport in ("polling", "websocket"))
+        said: queue.Queue[str] = queue.Queue()
+        try:
+            for client in (polling, upgraded):
+                client.on("said", said.put)
+                assert client.call("join", "tea", timeout=CALL_TIMEOUT) == "tea"
+            upgraded.emit("say", ("tea", "hello"))
+            assert [said.get(timeout=CALL_TIMEOUT) for _ in range(2)] == ["hello", "hello"]
+        finally:
+            _disconnect(polling)
+            _disconnect(upgraded)
+
+    _retried(check)
 
 
 # The last tests of each example: they stop it.
