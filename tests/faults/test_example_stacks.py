@@ -113,8 +113,8 @@ def _socketio_client(example: Example, transports: list[str]) -> socketio.Client
     return client
 
 
-# python-socketio sends and receives in two threads, and on an SSLSocket of Python 3.11 that loses data: through Apache on
-# 4 of 60 connections, and on none of 150 of an asyncio client. So a connection without a reply is tried again.
+# python-socketio sends and receives in two threads, and on an SSLSocket of Python 3.11 that loses data: through Apache
+# on 4 of 60 connections, and on none of 150 of an asyncio client. So a connection without a reply is tried again.
 TRIES, CALL_TIMEOUT = 5, 30.0
 
 
