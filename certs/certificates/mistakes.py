@@ -168,7 +168,9 @@ def explain_block(
 ) -> str:
     """Return cause and remedy of a PEM block, or a PKCS#12 file, that cannot be used; `where` names the block."""
     if error is None:
-        cause = _LABELS.get(label, f"has a block {label!r}, which is no certificate and no private key. Remove it")
+        cause = _LABELS.get(
+            label, f"has a block {label!r}, which is neither a certificate nor a private key. Remove it"
+        )
         return f"{file} {cause.replace('{file}', file)}"
     if label == "PKCS12":
         return f"{file} {_explain_pkcs12(file, has_password=has_password)}"
@@ -183,7 +185,7 @@ def explain_block(
         return f"{where} has an algorithm that TLS servers do not support ({error}). Put another pair there"
     if "\\n" in body:
         return (
-            f'{where} has the two characters "\\n" in place of line ends, as in JSON or a variable. Write it anew:'
+            f'{where} has the two characters "\\n" in place of line ends, as in JSON or a variable. Write it again:'
             f" printf '%b' \"$VARIABLE\" > {file}"
         )
     if foreign := re.search(r"[^A-Za-z0-9+/=\s]", body):

@@ -90,7 +90,7 @@ class CertificateService:
         public = [name for name in domain if is_public(name)]
         if source == "auto" and public:
             raise CertificateError(
-                f"there is no certificate for DOMAIN={public[0]}. Put {CERTIFICATE} (the full chain) and {KEY} there,"
+                f"no certificate was found for DOMAIN={public[0]}. Put {CERTIFICATE} (the full chain) and {KEY} there,"
                 " or set CERTS_DIR to certbot's /etc/letsencrypt, or get one by ACME"
                 " (COMPOSE_FILE=compose.yaml:acme.yaml); CERTS=dev makes one that no client trusts"
             )

@@ -33,11 +33,6 @@ PARTS = {
     "limits and compression": Part(("9.*", "12.1.*"), 72, _LARGE),
     "all compression": Part(("12.*", "13.*"), 216, _LARGE),
 }
-# A proxy relays the bytes of a message as they are, so one case of each kind (small, large, in fragments) is enough to
-# show that compression was negotiated through it. The 18 cases take a minute of CPU.
-THROUGH_A_PROXY = {
-    "limits and compression": Part(("9.*", "12.1.1", "12.1.6", "12.1.12"), 57, _LARGE),
-}
 
 # Cases that may fail, with the text of the RFC that allows our behaviour.
 ALLOWED_FAILURES = {
@@ -71,7 +66,7 @@ def test_every_case_passes(
 ) -> None:
     if part == "all compression" and not pytestconfig.getoption("--thorough"):
         pytest.skip("takes half an hour: pass --thorough to run it")
-    chosen = PARTS[part] if profile == "direct" else THROUGH_A_PROXY.get(part, PARTS[part])
+    chosen = PARTS[part]
     stack = new_stack(profile, APP="apps.echo:handler", DOMAIN="wss.example", **chosen.settings)
     stack.up()
     report = tmp_path / "report"

@@ -6,7 +6,7 @@ The hub is a container; the servers are processes of this machine, without proxi
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import docker
 import pytest
 from docker.errors import ContainerError
-from eventually import LIMIT
+from eventually import LIMIT, until
 from history_model import Append, Clock, History, Read, Step, steps
 from hub_container import HubContainer, StartServers
 from hypothesis import HealthCheck, given, settings
@@ -100,19 +100,6 @@ async def listening(servers: list[Server], room: str, number: int) -> AsyncItera
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition: Callable[[], object | Awaitable[object]], what: str) -> None:
-    """Wait until a function, or what it returns and is awaited, is true."""
-    try:
-        async with asyncio.timeout(LIMIT):
-            while True:
-                result = condition()
-                if await result if isinstance(result, Awaitable) else result:
-                    return
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT:.0f} s: {what}") from None
 
 
 async def call(ws: ClientConnection, *words: Any) -> Any:

@@ -1,7 +1,8 @@
 """The only way to wait: poll a condition until a deadline, with an error that names the condition."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -30,3 +31,16 @@ def eventually(check: Callable[[], Result | None], what: str, timeout: float = L
             raise AssertionError(f"not within {timeout:.0f} s: {what}") from cause
         time.sleep(pause)  # the condition above decides
         pause = min(1.2 * pause, LONGEST_PAUSE)
+
+
+async def until(check: Callable[[], object | Awaitable[object]], what: str) -> None:
+    """Wait until `check`, or what it returns and is awaited, is true, while the tasks of the event loop go on."""
+    try:
+        async with asyncio.timeout(LIMIT):
+            while True:
+                result = check()
+                if await result if isinstance(result, Awaitable) else result:
+                    return
+                await asyncio.sleep(FIRST_PAUSE)  # the condition above decides
+    except TimeoutError:
+        raise AssertionError(f"not within {LIMIT:.0f} s: {what}") from None

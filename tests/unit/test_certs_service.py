@@ -189,7 +189,7 @@ def test_for_public_names_no_development_pair_is_made(certs: Path, domain: str) 
     with pytest.raises(CertificateError) as error:
         new_service(domain=domain).start()
     for part in (
-        f"there is no certificate for DOMAIN={public}",
+        f"no certificate was found for DOMAIN={public}",
         "server.pem",
         "/etc/letsencrypt",
         "acme.yaml",

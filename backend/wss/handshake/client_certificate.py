@@ -32,7 +32,7 @@ _SHORT_NAMES = {
 
 
 def from_peercert(certificate: Mapping[str, Any] | None) -> ClientCertificate | None:
-    """Return the identity in a result of ssl.SSLSocket.getpeercert(); None if there is no certificate."""
+    """Return the identity in a result of ssl.SSLSocket.getpeercert(), or None without a certificate."""
     if not certificate:
         return None
     return ClientCertificate(_name(certificate["subject"]), certificate["serialNumber"])

@@ -1,4 +1,4 @@
-"""Presence: a room is told when a user's first connection comes, and when the last has been gone for the grace time.
+"""Presence: a room gets a join with a user's first connection, and a leave when the last has ended for the grace time.
 
 Each worker has a lease for each user that it has in a watched room, and renews it. A connection that ends shortens the
 lease to the grace time. A user whose leases have all ended, also those of workers that were killed, has left.
@@ -32,7 +32,7 @@ class Presence(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """How long a user may be away, and how a room is told."""
+    """The grace time of a user, and the announcement that the room receives."""
 
     grace: float
     announce: Callable[[Presence], str | bytes]
