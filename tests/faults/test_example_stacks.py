@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,6 +21,7 @@ import socketio  # type: ignore[import-untyped]
 import websocket
 from client import TIMEOUT, UPGRADE, http_request
 from closing import SERVICE_RESTART, close_code
+from eventually import until
 from example_servers import Example, running_example
 from fixtures import Connect, NewStack
 from stack import REPOSITORY
@@ -104,17 +107,34 @@ def test_the_application_sees_the_port_that_the_client_used(example: Example) ->
     assert seen["url"] == f"https://{example.target.authority}/api/whoami"
 
 
+async def _read_whole(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Read each response: python-engineio drops the one that ends its polling, with the connection open."""
+    response = await handler(request)
+    if response.status != 101:
+        await response.read()
+    return response
+
+
 @asynccontextmanager
 async def _socketio_client(example: Example, transports: list[str]) -> AsyncIterator[socketio.AsyncClient]:
     # Not socketio.Client, which sends and receives in two threads: over TLS, 4 of its 60 connections lost a reply.
-    connector = aiohttp.TCPConnector(ssl=example.target.context())
-    async with aiohttp.ClientSession(connector=connector) as session:
+    sockets: list[socket.socket] = []
+
+    def new_socket(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        sockets.append(socket.socket(family, kind, protocol))
+        return sockets[-1]
+
+    connector = aiohttp.TCPConnector(ssl=example.target.context(), socket_factory=new_socket)
+    async with aiohttp.ClientSession(connector=connector, middlewares=[_read_whole]) as session:
         client = socketio.AsyncClient(http_session=session, reconnection=False)
         await client.connect(f"https://{example.target.authority}", headers=FORGERIES, transports=transports)
         try:
             yield client
         finally:
             await client.disconnect()
+    # aiohttp does not wait for the TLS shutdown, and a loop that ends before it leaves the socket open.
+    await until(lambda: all(opened.fileno() == -1 for opened in sockets), "each connection of the client is closed")
 
 
 @with_examples("socketio")
