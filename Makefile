@@ -2,6 +2,9 @@
 
 PROFILE ?= nginx
 
+# Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up down test test-all conformance swarm-test bench engine clean
 
 up: engine
