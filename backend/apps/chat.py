@@ -3,15 +3,18 @@
 Messages are JSON objects, in both directions. A client sends
 
     {"type": "enter", "room": "tea", "name": "Ann"}         enters a room; the name is the same in all rooms
+    {"type": "enter", …, "since": "6f0c:41"}                comes back, and gets what it has missed
     {"type": "leave", "room": "tea"}
     {"type": "say", "room": "tea", "text": "hello"}         to all in the room, including the sender
     {"type": "whisper", "to": "Bob", "text": "psst"}        to all clients with that name, in any room
     {"type": "who", "room": "tea"}
+    {"type": "ping"}                                        gets {"type": "pong"}
 
 and receives `entered` and `left` (room, name; one of each, however many connections the name has: a lost connection
 has 15 s to come back), `said` (room, name, text), `whispered` (name, to, text), `members` (room, names), and `error`
-(text) if a command fails. Names are not authenticated. To authenticate a client, look at the
-handshake: connection.request.headers has its cookies.
+(text) if a command fails. Rooms keep their last messages: `entered`, `left` and `said` come in an envelope with a
+position (docs/rooms.md#positions), which site/client.js removes. Names are not authenticated. To authenticate a client,
+look at the handshake: connection.request.headers has its cookies.
 """
 
 import json
@@ -42,6 +45,7 @@ def _announce(change: Presence) -> str:
     return _message("entered" if change.is_present else "left", room=change.room, name=change.user)
 
 
+rooms.keep("*", messages=100, seconds=600)
 rooms.watch("*", announce=_announce)
 
 
@@ -63,28 +67,31 @@ class Participant:
             raise CommandError("the message is not valid JSON") from None
         match command:
             case {"type": "enter"}:
-                await self._enter(_field(command, "room"), _field(command, "name"))
+                await self._enter(_field(command, "room"), _field(command, "name"), command.get("since"))
             case {"type": "leave"}:
                 await self._leave(self._own_room(command))
             case {"type": "say"}:
                 room, text = self._own_room(command), _field(command, "text")
-                await rooms.send(room, _message("said", room=room, name=self._name, text=text))
+                if not await rooms.send(room, _message("said", room=room, name=self._name, text=text)):
+                    raise CommandError("not sent: try again later")
             case {"type": "who"}:
                 await self._send_members(self._own_room(command))
+            case {"type": "ping"}:
+                await self._connection.send(_message("pong"))
             case {"type": "whisper"} if self._name:
                 await self._whisper(_field(command, "to"), _field(command, "text"))
             case {"type": "whisper"}:
                 raise CommandError("enter a room first")
             case _:
-                raise CommandError("the type of a message must be enter, leave, say, whisper or who")
+                raise CommandError("the type of a message must be enter, leave, say, whisper, who or ping")
 
-    async def _enter(self, room: str, name: str) -> None:
+    async def _enter(self, room: str, name: str, since: str | None) -> None:
         if self._name not in ("", name):
             raise CommandError(f"your name is {self._name!r} already")
         self._name = name
         self._rooms[room] = None
         await rooms.bind(self._connection, name)
-        await rooms.join(self._connection, room)
+        await rooms.resume(self._connection, room, since)
         await self._send_members(room)
 
     async def _send_members(self, room: str) -> None:

@@ -18,6 +18,14 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
     assert ws.recv() == "ok"
 
 
+def test_the_script_of_the_page_is_served_as_one(target: Target) -> None:
+    response = http_request(target, path="/client.js")
+    assert response.status == 200
+    # RFC 9239; with nosniff, browsers run no other type.
+    assert response.headers["content-type"].partition(";")[0] in ("text/javascript", "application/javascript")
+    assert response.text == (REPOSITORY / "site" / "client.js").read_text()
+
+
 @pytest.mark.profiles("nginx", "apache")
 @pytest.mark.parametrize(
     "path",

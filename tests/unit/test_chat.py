@@ -12,6 +12,7 @@ from server import Connect, Server, Start
 class ChatClient:
     def __init__(self, ws: websocket.WebSocket) -> None:
         self._ws = ws
+        self.position = ""
 
     def command(self, kind: str, **fields: Any) -> None:
         self._ws.send(json.dumps({"type": kind, **fields}))
@@ -22,8 +23,10 @@ class ChatClient:
     def receive(self, kind: str) -> dict[str, Any]:
         """Return the next message of this type; skip others."""
         while True:
-            message: dict[str, Any] = json.loads(self._ws.recv())
-            if message.pop("type") == kind:
+            event: dict[str, Any] = json.loads(self._ws.recv())
+            self.position = event.get("position", self.position)
+            message: dict[str, Any] = json.loads(event["message"]) if "message" in event else event
+            if message.pop("type", "start") == kind:
                 return message
 
     def enter(self, name: str, room: str = "tea") -> "ChatClient":
@@ -77,6 +80,34 @@ def test_a_message_reaches_all_members_of_its_room(new: New) -> None:
     assert carl.receive("said")["text"] == "and here"
 
 
+def test_a_client_that_comes_back_gets_what_it_has_missed(new: New) -> None:
+    ann, bob = new().enter("Ann", "green tea"), new().enter("Bob", "green tea")
+    ann.command("say", room="green tea", text="before")
+    assert bob.receive("said")["text"] == "before"
+    position = bob.position
+    bob.close()
+    for text in ("one", "two"):
+        ann.command("say", room="green tea", text=text)
+        assert ann.receive("said")["text"] in ("before", "one")
+    again = new()
+    again.command("enter", room="green tea", name="Bob", since=position)
+    assert again.receive("start")["gap"] is None
+    assert [again.receive("said")["text"] for _ in range(2)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("since", ["", "6f0c:1", 1, [], {}])
+def test_a_client_with_another_position_is_told_of_a_gap(new: New, since: Any) -> None:
+    client = new()
+    client.command("enter", room="black tea", name="Ann", since=since)
+    assert client.receive("start")["gap"] == "epoch"
+
+
+def test_a_ping_gets_a_pong(new: New) -> None:
+    client = new()
+    client.command("ping")
+    assert client.receive("pong") == {}
+
+
 def test_a_whisper_reaches_a_user_in_any_room(new: New) -> None:
     ann, bob = new().enter("Ann"), new().enter("Bob", "coffee")
     ann.command("whisper", to="Bob", text="psst")
@@ -92,8 +123,8 @@ def test_a_whisper_reaches_a_user_in_any_room(new: New) -> None:
         ("{", "the message is not valid JSON"),
         ("[" * 100_000, "the message is not valid JSON"),
         ('{"type": "enter", "room": "\\ud800", "name": "Ann"}', "the message is not valid JSON"),
-        ("[]", "the type of a message must be enter, leave, say, whisper or who"),
-        ('{"type": "shout"}', "the type of a message must be enter, leave, say, whisper or who"),
+        ("[]", "the type of a message must be enter, leave, say, whisper, who or ping"),
+        ('{"type": "shout"}', "the type of a message must be enter, leave, say, whisper, who or ping"),
         ('{"type": "enter", "room": "", "name": "Ann"}', "'room' must be a string of 1 to 40 characters"),
         ('{"type": "enter", "room": "tea", "name": 1}', "'name' must be a string of 1 to 40 characters"),
         ('{"type": "say", "room": "tea", "text": "hello"}', "you are not in 'tea'"),

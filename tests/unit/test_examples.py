@@ -11,7 +11,8 @@ from wss.config.proxy import UpstreamSettings
 
 # Its package is in no registry that the tests use.
 UNTESTED = {"php"}
-DIRECTORIES = {path.name: path for path in EXAMPLES.iterdir() if path.is_dir()}
+# examples/clients are no servers.
+DIRECTORIES = {path.name: path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "clients"}
 SERVERS = ("main.py", "server.py", "server.mjs", "start.php")
 
 

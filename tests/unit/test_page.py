@@ -1,4 +1,4 @@
-"""The page on `/`: it is served to requests without Upgrade, and its Content-Security-Policy matches its content."""
+"""The page on `/` and its script: served without Upgrade; the Content-Security-Policy matches the content."""
 
 import re
 from base64 import b64encode
@@ -19,6 +19,16 @@ def test_a_request_without_upgrade_gets_the_page() -> None:
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
+def test_a_request_for_a_script_beside_the_page_gets_it() -> None:
+    response = decide(request("/client.js", without="Upgrade"), PAGE=str(PAGE))
+    assert response
+    assert (response.status, response.body) == (200, (SITE / "client.js").read_bytes())
+    assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    other = decide(request("/other.js", without="Upgrade"), PAGE=str(PAGE))
+    assert other
+    assert other.status == 404
+
+
 def test_a_request_with_upgrade_gets_the_websocket() -> None:
     assert decide(request("/"), PAGE=str(PAGE)) is None
 
@@ -37,5 +47,6 @@ def test_the_policy_of_a_page_allows_only_its_own_content(name: str, element: st
     (content,) = re.findall(rf"<{element}[^>]*>(.*?)</{element}>", page, re.DOTALL)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     digest = b64encode(sha256(content.encode()).digest()).decode()
-    assert f"{element}-src 'sha256-{digest}'" in policy, f"the hash of the changed {element} is {digest}"
+    source = {"style": "", "script": "'self' "}[element]
+    assert f"{element}-src {source}'sha256-{digest}'" in policy, f"the hash of the changed {element} is {digest}"
     assert policy.startswith("default-src 'none'; connect-src 'self'; img-src data:;")

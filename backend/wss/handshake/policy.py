@@ -24,7 +24,6 @@ from wss.protocol import deflate
 HEALTH_PATH = "/healthz"
 # For a proxy that selects a replica: one at its connection limit is healthy, but not ready.
 READY_PATH = "/readyz"
-PAGE_PATH = "/"
 
 # Without user and password (RFC 9110 section 4.2.4).
 _URL = re.compile(
@@ -57,7 +56,7 @@ class Handshake:
         self._wildcard_origins = [origin.split("*") for origin in settings.origins if "*" in origin]
         self._paths = settings.ws_paths
         self._path_prefixes = [path.removesuffix("*") for path in settings.ws_paths if path.endswith("*")]
-        self._page = read_page(settings.page) if settings.page else None
+        self._page = read_page(settings.page) if settings.page else {}
         self._subprotocols = settings.subprotocols
         self._compression = settings.compression
 
@@ -97,8 +96,8 @@ class Handshake:
         if path == READY_PATH:
             is_ready = not (full or draining)
             return plain_response(*((HTTPStatus.OK, "ok") if is_ready else (HTTPStatus.SERVICE_UNAVAILABLE, "no room")))
-        if self._page and path == PAGE_PATH and "Upgrade" not in headers:
-            return self._page
+        if path in self._page and "Upgrade" not in headers:
+            return self._page[path]
         if not self._is_websocket(path) or not has_route(path):
             text = f"No such path. The WebSocket is at {self._paths[0]}."
             return plain_response(HTTPStatus.NOT_FOUND, text, reason="path")
