@@ -27,8 +27,7 @@ export class ReconnectingWebSocket extends EventTarget {
   #options; #failures; #queue = []; #timers = {};
   #socket; // undefined while it waits for the next attempt
   #rooms = new Map(); // name → { message, position }
-  #isEnded; // no attempt follows
-  #isHeard; // whether a message came since the last heartbeat
+  #isEnded; #isHeard; // whether no attempt follows; whether a message came since the last heartbeat
   #listening; // to the events of the page
 
   /** `url` and `protocols` are properties: the next attempt uses their new values. */
@@ -54,9 +53,10 @@ export class ReconnectingWebSocket extends EventTarget {
 
   /** Close for good: the `close` event follows, and no other attempt. */
   close(code = 1000, reason = "") {
+    const isWaiting = !this.#socket && !this.#isEnded;
     this.#isEnded = true;
-    if (this.#socket) this.#socket.close(code, reason);
-    else this.#closed({ code, reason, wasClean: true });
+    this.#socket?.close(code, reason);
+    if (isWaiting) this.#closed({ code, reason, wasClean: true });
   }
 
   /** Send, or queue until the connection is open again. Return false, after a `drop` event, if neither is possible. */
@@ -87,19 +87,19 @@ export class ReconnectingWebSocket extends EventTarget {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = event => this.#closed(event);
+    socket.onclose = ({ reason }) => this.#lost(reason); // whatever the code: Node has 1002 here
     this.#after("connect", this.#options.connectTimeout, () => this.#lost("connect timeout"));
   }
 
   #opened() {
     clearTimeout(this.#timers.connect);
+    this.#socket.onclose = event => this.#closed(event);
     this.#after("stable", this.#options.minUptime, () => { this.#failures = 0; });
-    if (this.#options.heartbeat) this.#beat();
     const joined = [...this.#rooms];
-    // A listener can authenticate with a first message, before the rooms, and can join others.
-    this.#emit("open");
+    this.#emit("open"); // a listener can authenticate with the first message, and join other rooms
     for (const [room, entry] of joined) if (this.#rooms.get(room) === entry) this.#sendJoin(room);
     for (const data of this.#queue.splice(0)) this.send(data);
+    this.#wake(); // starts the heartbeat
   }
 
   #closed({ code, reason, wasClean }) {
@@ -139,7 +139,7 @@ export class ReconnectingWebSocket extends EventTarget {
     this.#after("beat", timeout, next(() => this.#after("beat", 1_000, next(() => this.#lost("heartbeat timeout")))));
   }
 
-  // The network or the tab has changed: examine the connection, or shorten the wait.
+  // The network or the tab may have changed: examine the connection, or shorten the wait.
   #wake() {
     if (this.readyState === WebSocket.OPEN && this.#options.heartbeat) this.#beat();
     if (!this.#socket) this.#wait(retryDelay(1006, 0, this.#options));

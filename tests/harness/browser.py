@@ -26,11 +26,22 @@ def build_clients() -> None:
 
 
 @contextmanager
-def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[Browser]:
-    """Start a Chromium that trusts this CA in addition to the public CAs, and reaches the stack as wss.example."""
+def chromium_container(stack: Stack, ca: Path | None) -> Iterator[str]:
+    """Start a Chromium that trusts this CA in addition to the public CAs, and reaches the stack as wss.example.
+
+    Return its address.
+    """
     container = stack.start_beside(CLIENTS_IMAGE, {"/ca.pem": ca} if ca else {})
     try:
-        address = container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_edge"]["IPAddress"]
+        yield str(container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_edge"]["IPAddress"])
+    finally:
+        container.remove(force=True, v=True)
+
+
+@contextmanager
+def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[Browser]:
+    """Start a Chromium as above, and control it with Playwright."""
+    with chromium_container(stack, ca) as address:
 
         def connect() -> Browser | None:
             try:
@@ -45,8 +56,6 @@ def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[
             yield browser
         finally:
             browser.close()
-    finally:
-        container.remove(force=True, v=True)
 
 
 def url_of(stack: Stack, scheme: str = "https") -> str:

@@ -1,10 +1,9 @@
 """site/client.js in a page of Chromium, with a record of its events."""
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from eventually import eventually
-from playwright.sync_api import Page
 
 HEARTBEAT = {"message": json.dumps({"type": "ping"}), "interval": 1_000, "timeout": 3_000}
 
@@ -21,6 +20,12 @@ _START = """async ([name, rooms, options]) => {
     }
     for (const room of rooms) socket.join(room, { type: "enter", name })
 }"""
+
+
+class Page(Protocol):
+    """A page of Playwright, or a DevtoolsPage."""
+
+    def evaluate(self, expression: str, arg: Any = None, /) -> Any: ...
 
 
 class ClientPage:
@@ -59,7 +64,8 @@ class ClientPage:
         return [int(event["data"]) for event in self.events("message") if str(event["data"]).isdigit()]
 
     def wait_for_number(self, number: int) -> list[int]:
-        return eventually(lambda: (numbers := self.numbers())[-1:] == [number] and numbers, f"message {number}") or []
+        eventually(lambda: self.numbers()[-1:] == [number], f"message {number} comes: {self.numbers()}")
+        return self.numbers()
 
     def forget(self) -> None:
         self.page.evaluate("window.events.length = 0")

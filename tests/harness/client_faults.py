@@ -1,0 +1,112 @@
+"""What can happen between a client and its server: contexts in which the client is away."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from browser import url_of, visit
+from client_page import ClientPage
+from docker.models.containers import Container
+from eventually import eventually
+from playwright.sync_api import Page
+from stack import Stack
+
+PUSH = """
+import sys
+from urllib.request import Request, urlopen
+from urllib.parse import quote
+room, first, last = sys.argv[1:]
+for number in range(int(first), int(last)):
+    urlopen(Request(f"http://127.0.0.1:8283/push?room={quote(room)}", data=str(number).encode())).read()
+"""
+
+
+def push(stack: Stack, room: str, numbers: range) -> None:
+    """Send these numbers to the room, as messages from outside."""
+    stack.run_in(stack.server, "python", "-c", PUSH, room, str(numbers.start), str(numbers.stop))
+
+
+def wait_healthy(container: Container) -> None:
+    def is_healthy() -> bool:
+        container.reload()
+        return bool(container.attrs["State"]["Health"]["Status"] == "healthy")
+
+    eventually(is_healthy, f"{container.name} is healthy")
+
+
+@contextmanager
+def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
+    """Let the proxy be silent, as behind a line that is cut: TCP accepts, and nothing comes back."""
+    proxy = stack.container()
+    proxy.pause()
+    try:
+        client.wait_for("close", code=1006)
+        yield
+    finally:
+        proxy.unpause()
+
+
+@contextmanager
+def killed_proxy(stack: Stack, client: ClientPage) -> Iterator[None]:
+    with dead_proxy(stack):
+        client.wait_for("close", code=1006)
+        yield
+
+
+@contextmanager
+def dead_proxy(stack: Stack) -> Iterator[None]:
+    proxy = stack.container()
+    proxy.kill()
+    try:
+        yield
+    finally:
+        proxy.start()
+
+
+@contextmanager
+def restarted_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
+    assert stack.compose("restart", "backend").code == 0
+    wait_healthy(stack.container("backend"))
+    client.wait_for("close", code=1001)
+    yield
+
+
+@contextmanager
+def killed_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
+    backend = stack.container("backend")
+    backend.kill()
+    client.wait_for("close", code=1006)
+    backend.start()
+    wait_healthy(backend)
+    yield
+
+
+@contextmanager
+def offline(_: Stack, client: ClientPage) -> Iterator[None]:
+    assert isinstance(client.page, Page)
+    client.page.context.set_offline(True)
+    client.wait_for("close", code=1006)
+    yield
+    client.page.context.set_offline(False)
+
+
+@contextmanager
+def back_forward_cache(stack: Stack, client: ClientPage) -> Iterator[None]:
+    assert isinstance(client.page, Page)
+    client.page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.isRestored = persisted })")
+    visit(client.page, f"{url_of(stack)}no-page")
+    yield
+    # Not page.go_back(): it waits for a new document.
+    client.page.evaluate("history.back()")
+    eventually(lambda: client.page.evaluate("window.isRestored"), "the page comes back from the cache")
+    client.wait_for("close", code=1001, reason="page hidden")
+
+
+Fault = Callable[[Stack, ClientPage], AbstractContextManager[None]]
+FAULTS: list[Fault] = [
+    restarted_backend,
+    killed_backend,
+    killed_proxy,
+    paused,
+    offline,
+    back_forward_cache,
+]
