@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
 from certificates.account_binding import AccountBinding
+from certificates.challenge_zone import ChallengeZone
+from certificates.domain import is_address
 from certificates.pair import Pair
 from certificates.source import LINEAGES, read_pair
 
@@ -25,6 +26,7 @@ LINEAGE = "wss"  # certbot's name for the certificate, independent of DOMAIN
 CONFIG_DIR = Path("/acme")  # the volume with accounts, keys and certificates
 WORK_DIR = Path("/tmp/certbot")  # noqa: S108  # in the container's own tmpfs
 BINDING_FILE = WORK_DIR / "binding.ini"  # options of certbot
+PLUGIN_PATH = Path(__file__).parents[1]  # certbot finds dns_authenticator.py by certificates.dist-info there
 WEBROOT = Path("/challenges")  # the volume that the TLS service serves on port 80 (RFC 8555 section 8.3)
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
@@ -44,7 +46,10 @@ _RETRY_HEADER = re.compile(r"^HTTP [45]\d\d\n(?:.+\n)*?Retry-After: *(.+)$", re.
 # From certbot's HTTP client, if the server does not answer.
 _UNREACHABLE = re.compile(r"requests\.exceptions\.\w+: .*?host='(?P<host>[^']+)'(?P<rest>.*)")
 _CAUSE = re.compile(r"\[Errno -?\d+\] ([^)'\"]+)|(certificate verify failed: [^('\"]+)")
-_BOILERPLATE = ("Saving debug log", "Ask for help", "See the logfile", "Some challenges have failed", "Hint:")
+_BOILERPLATE = (
+    *("Saving debug log", "Ask for help", "See the logfile", "Some challenges have failed", "Hint:"),
+    *("Account registered", "Requesting a certificate", "Renewing an existing certificate"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Order:
     """Seconds until the retry after the first failure."""
     binding: AccountBinding | None = None
     """The account of the CA that a new ACME account belongs to; None: the CA needs none."""
+    zone: ChallengeZone | None = None
+    """Validate the names by DNS-01 with records in this zone; None: by HTTP-01."""
 
 
 class AcmeClient:
@@ -108,6 +115,7 @@ class AcmeClient:
         environment = dict(os.environ)
         if self._order.root:
             environment["REQUESTS_CA_BUNDLE"] = str(self._order.root)
+        environment["PYTHONPATH"] = str(PLUGIN_PATH)
         if binding := self._order.binding:
             # Not as arguments, which other processes and certbot's log would show.
             WORK_DIR.mkdir(mode=0o700, exist_ok=True)
@@ -125,11 +133,11 @@ class AcmeClient:
 
     def _command(self) -> list[str]:
         order = self._order
-        names = [word for name in order.domain for word in ("--ip-address" if _is_address(name) else "--domain", name)]
+        names = [word for name in order.domain for word in ("--ip-address" if is_address(name) else "--domain", name)]
         return [
             *("certbot", "certonly", "--non-interactive", "--agree-tos", "--server", order.directory),
             *(("--email", order.email) if order.email else ("--register-unsafely-without-email",)),
-            *("--webroot", "--webroot-path", str(WEBROOT)),
+            *(order.zone.options() if order.zone else ("--webroot", "--webroot-path", str(WEBROOT))),
             *("--cert-name", LINEAGE, *names, "--renew-with-new-domains", "--keep-until-expiring"),
             *("--key-type", "ecdsa", "--elliptic-curve", "secp256r1"),
             *(("--preferred-profile", order.profile) if order.profile else ()),
@@ -190,11 +198,3 @@ def _seconds_until(time: str) -> float:
 
 def _log_file() -> Path:
     return WORK_DIR / "letsencrypt.log"
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

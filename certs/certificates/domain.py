@@ -37,6 +37,11 @@ def _name(given: str) -> str:
     return item
 
 
+def is_dns_name(name: str) -> bool:
+    """Whether it is a name in DNS, without a wildcard."""
+    return len(name) <= 253 and name.isascii() and bool(re.fullmatch(rf"({_LABEL}\.)*{_LABEL}", name.lower()))
+
+
 def is_public(name: str) -> bool:
     """Whether a public CA can validate it: a global address, or a name under a public top-level domain."""
     try:
@@ -53,10 +58,10 @@ def concrete(name: str) -> str:
 def covers(certificate_names: Iterable[str], name: str) -> bool:
     """Whether a certificate with these SANs is valid for the name (RFC 9525 section 6.3)."""
     names = {each.lower() for each in certificate_names}
-    return name in names or (not _is_address(name) and f"*.{name.partition('.')[2]}" in names)
+    return name in names or (not is_address(name) and f"*.{name.partition('.')[2]}" in names)
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
     with suppress(ValueError):
         ip_address(name)
         return True

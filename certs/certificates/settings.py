@@ -7,7 +7,8 @@ from pathlib import Path
 from certificates import CertificateError
 from certificates.account_binding import AccountBinding, read_binding
 from certificates.acme import LETS_ENCRYPT, WEBROOT, Order
-from certificates.domain import is_public, parse_domain
+from certificates.challenge_zone import REQUIRED, read_zone
+from certificates.domain import is_address, is_public, parse_domain
 
 INPUT = Path("/certs")  # CERTS_DIR of the host
 SOURCES = ("auto", "files", "dev", "acme")
@@ -65,11 +66,17 @@ def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
         raise CertificateError(
             f"ACME_DIRECTORY={directory!r} is not an https URL. Set the URL of the ACME server's directory"
         )
+    zone = read_zone(environ, INPUT)
     for name in domain:
-        if name.startswith("*."):
+        if name.startswith("*.") and not zone:
             raise CertificateError(
-                f"an ACME server validates wildcards over DNS only, and DOMAIN has {name!r}. Get this certificate with"
-                " certbot on the host (--preferred-challenges dns), or list the names"
+                f"an ACME server validates wildcards over DNS only, and DOMAIN has {name!r}. Set {', '.join(REQUIRED)}"
+                " (docs/certificates.md), or list the names"
+            )
+        if zone and is_address(name):
+            raise CertificateError(
+                f"with ACME_DNS_ZONE the names are validated over DNS, and DOMAIN has the address {name!r}. Remove one"
+                " of the two"
             )
     if directory == LETS_ENCRYPT:
         for name in domain:
@@ -92,6 +99,7 @@ def _order(environ: "os._Environ[str]", domain: list[str]) -> Order:
         root=INPUT / root if root else None,
         retry=float(retry),
         binding=_binding(environ),
+        zone=zone,
     )
 
 

@@ -3,93 +3,38 @@
 import http.client
 import json
 import re
-import socket
-import ssl
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trustme
-import websocket
-from client import TIMEOUT
+from acme_server import FILES, HARNESS, acme_settings, connect, health, published, trust
 from eventually import eventually
 from fixtures import NewStack
-from pairs import write_pair
-from stack import INNER_PORT, REPOSITORY, Stack
+from stack import Stack
 
 pytestmark = pytest.mark.long
 
 NAME = "wss.example"
-FILES = tuple(REPOSITORY / name for name in ("compose.yaml", "acme.yaml", "tests/harness/pebble/compose.yaml"))
 
 
 @pytest.fixture
 def stack(profile: str, new_stack: NewStack, ca: trustme.CA, tmp_path: Path) -> Stack:
     """Not up: the stack with an ACME server that has its root from the test's CA."""
-    certs, pebble = tmp_path / "certs", tmp_path / "pebble"
-    for directory in (certs, pebble):
-        directory.mkdir()
-    ca.cert_pem.write_to_path(certs / "acme-root.pem")
-    write_pair(ca.issue_cert("pebble", "localhost"), pebble)
-    for path in (pebble, *pebble.iterdir()):
-        path.chmod(0o755)
-    return new_stack(
-        profile,
-        files=FILES,
-        CERTS_DIR=str(certs),
-        PEBBLE_DIR=str(pebble),
-        DOMAIN=NAME,
-        ACME_DIRECTORY="https://pebble:14000/dir",
-        ACME_CA="acme-root.pem",
-        ACME_EMAIL="operator@wss.example",
-        ACME_RETRY="1",
-        HTTP_PORT="127.0.0.1:0",
-    )
-
-
-def _published(stack: Stack, service: str, port: int) -> int:
-    bindings = stack.container(service).ports[f"{port}/tcp"] or []
-    return next(int(binding["HostPort"]) for binding in bindings)
-
-
-def _trust(stack: Stack, ca_file: Path) -> ssl.SSLContext:
-    """Return a client's context that trusts nothing but the ACME server's root of this very run."""
-    with _open(_published(stack, "pebble", 15000), ssl.create_default_context(cafile=ca_file), "localhost") as tls:
-        tls.sendall(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        answer = b"".join(iter(lambda: tls.recv(65536), b""))
-    return ssl.create_default_context(cadata=answer.partition(b"\r\n\r\n")[2].decode())
-
-
-def _open(port: int, context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT), server_hostname=name)
-
-
-def _connect(stack: Stack, context: ssl.SSLContext) -> tuple[websocket.WebSocket, str]:
-    """Return a websocket to the name of the certificate, and the serial number of that."""
-    tls = _open(_published(stack, stack.profile, INNER_PORT[stack.profile]), context, NAME)
-    certificate = tls.getpeercert()
-    assert certificate
-    ws = websocket.create_connection(f"wss://{NAME}/wss", socket=tls, timeout=TIMEOUT, suppress_origin=True)
-    return ws, str(certificate["serialNumber"])
-
-
-def _health(stack: Stack) -> str:
-    container = stack.container("certs")
-    container.reload()
-    return str(container.attrs["State"]["Health"]["Log"][-1]["Output"])
+    return new_stack(profile, files=FILES, DOMAIN=NAME, **acme_settings(ca, tmp_path))
 
 
 def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, ca_file: Path) -> None:
     stack.up()
-    context = _trust(stack, ca_file)
+    context = trust(stack, ca_file)
     # Until it is obtained, clients refuse what is served.
-    ws, first = eventually(lambda: _connect(stack, context), "there is a certificate")
+    ws, first = eventually(lambda: connect(stack, context, NAME), "there is a certificate")
     with closing(ws):
 
         def renewed() -> str:
             ws.send("tom")
             assert ws.recv() == "ok"
-            later, serial = _connect(stack, context)
+            later, serial = connect(stack, context, NAME)
             with closing(later):
                 return serial if serial != first else ""
 
@@ -112,7 +57,7 @@ def test_a_certificate_is_obtained_and_renewed_and_nobody_is_cut(stack: Stack, c
 
 def _ask_in_plain(stack: Stack, host: str, method: str = "GET") -> tuple[int, str]:
     """Return the status and the Location of an answer on port 80."""
-    with closing(http.client.HTTPConnection("127.0.0.1", _published(stack, stack.profile, 80))) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", published(stack, stack.profile, 80))) as connection:
         connection.request(method, "/page?x=1", headers={"Host": host})
         answer = connection.getresponse()
         return answer.status, answer.getheader("Location", "")
@@ -125,7 +70,7 @@ def _accounts(stack: Stack) -> list[str]:
 def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> None:
     stack.settings = {**stack.settings, "DOMAIN": "nowhere.example"}
     stack.up()
-    eventually(lambda: "nowhere.example: " in _health(stack), "certs is unhealthy")
+    eventually(lambda: "nowhere.example: " in health(stack), "certs is unhealthy")
     # Pebble refuses one nonce in twenty, so that this need not be the first thing that goes wrong.
     stack.wait_for_log("certs", "issues no certificate: nowhere.example: ")
     stack.wait_for_log("certs", "untrusted temporary certificate")
@@ -134,7 +79,7 @@ def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> No
 
 @pytest.mark.profiles("nginx")
 def test_an_account_is_bound_to_an_account_of_the_ca(stack: Stack, ca_file: Path) -> None:
-    pebble = REPOSITORY / "tests" / "harness" / "pebble" / "with-binding.json"
+    pebble = HARNESS / "pebble" / "with-binding.json"
     ((kid, key),) = json.loads(pebble.read_text())["pebble"]["externalAccountMACKeys"].items()
     stack.settings = {**stack.settings, "PEBBLE_CONFIG": pebble.name}
     stack.up()
@@ -142,7 +87,7 @@ def test_an_account_is_bound_to_an_account_of_the_ca(stack: Stack, ca_file: Path
     (Path(stack.settings["CERTS_DIR"]) / "eab.key").write_text(f"{key}\n")
     stack.settings = {**stack.settings, "ACME_EAB_KID": kid, "ACME_EAB_HMAC_KEY_FILE": "eab.key"}
     stack.up()
-    ws, _ = eventually(lambda: _connect(stack, _trust(stack, ca_file)), "there is a certificate")
+    ws, _ = eventually(lambda: connect(stack, trust(stack, ca_file), NAME), "there is a certificate")
     ws.close()
     assert key not in stack.logs()
 
@@ -155,7 +100,7 @@ def test_an_order_that_was_left_alone_is_no_hindrance(stack: Stack, ca_file: Pat
     stack.wait_for_log("pebble", "Added order")
     stack.container("certs").kill()
     stack.up()
-    context = _trust(stack, ca_file)
-    ws, _ = eventually(lambda: _connect(stack, context), "there is a certificate")
+    context = trust(stack, ca_file)
+    ws, _ = eventually(lambda: connect(stack, context, NAME), "there is a certificate")
     with closing(ws):
         eventually(lambda: stack.logs("pebble").count("Added order") > 1, "pebble logs a second order")
