@@ -8,7 +8,9 @@ import pytest
 from client import Target, http_request
 from eventually import eventually
 from fixtures import Connect
-from stack import Stack
+from stack import REPOSITORY, Stack
+
+VERSION = (REPOSITORY / "VERSION").read_text().strip()
 
 READ_METRICS = """
 import urllib.request
@@ -21,7 +23,8 @@ def test_status_lists_workers_and_connections(stack: Stack, target: Target, conn
     ws.send("who am I?")
     seen = json.loads(ws.recv())
     shown = stack.read_in(stack.server, "status")
-    workers, connections = (table.splitlines() for table in shown.split("\n\n"))
+    version, workers, connections = (part.splitlines() for part in shown.split("\n\n"))
+    assert version == [f"version {VERSION}, revision unknown"]
     assert workers[1].split()[:3] == ["1", str(seen["process"]), "serving"]
     assert any(line.split()[2:4] == [seen["client"], target.path] for line in connections[1:])
 
@@ -32,6 +35,17 @@ def test_a_proxy_reports_its_status_only_inside_the_container(stack: Stack, targ
     assert fields[stack.profile] in stack.read_in(stack.profile, "status")
     assert http_request(target, path="/server-status").status == 404
     assert http_request(target, path="/", headers={"Host": "127.0.0.1:8080"}).status == 421
+
+
+def test_every_image_has_the_version(stack: Stack) -> None:
+    labels = {container.image.tags[0]: container.image.labels for container in stack.containers() if container.image}
+    versions = {image: each.get("org.opencontainers.image.version") for image, each in labels.items()}
+    assert set(versions) >= {stack.image(name) for name in (stack.server, stack.profile, "certs") if name != "direct"}
+    assert set(versions.values()) == {VERSION}
+
+
+def test_the_metric_has_the_version_of_the_image(stack: Stack) -> None:
+    assert _metric(stack, f'wss_build_info{{revision="unknown",version="{VERSION}"}}') == 1
 
 
 def test_metrics_count_a_connection(stack: Stack, target: Target, connect: Connect) -> None:

@@ -98,12 +98,14 @@ class Server:
         self.process.stderr.close()
 
 
-def run_command(module: str, run_dir: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+def run_command(
+    module: str, run_dir: Path, *arguments: str, text: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run a command beside the server that has this RUN_DIR, with `text` as its standard input."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=BACKEND,
-        env={**os.environ, "RUN_DIR": str(run_dir)},
+        env={**os.environ, "RUN_DIR": str(run_dir), **environment},
         input=text,
         capture_output=True,
         text=True,

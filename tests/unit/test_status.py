@@ -1,4 +1,4 @@
-"""`status`: the tables of workers and connections, for a running server."""
+"""`status`: the version, and the tables of workers and connections, for a running server."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def test_status_shows_workers_and_connections(start: Start, connect: Connect, tm
         ws.recv()
     shown = status(tmp_path)
     assert shown.returncode == 0, shown.stderr
-    workers, connections = (table.splitlines() for table in shown.stdout.split("\n\n"))
+    _, workers, connections = (part.splitlines() for part in shown.stdout.split("\n\n"))
     assert [line.split()[0] for line in workers] == ["worker", "1", "2", "total"]
     assert workers[-1].split()[1:] == ["3", "3", "0", "3", "9", "3", "6"]
     assert len(connections) == 1 + 3

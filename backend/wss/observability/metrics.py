@@ -13,6 +13,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from wss.observability.build import REVISION, VERSION
+
 log = logging.getLogger("wss.metrics")
 
 # Seconds between two updates of the counters that change with every message.
@@ -56,6 +58,14 @@ class Metrics:
         self._hub: _Hub | None = None
         self._workers = Gauge("wss_workers", "Worker processes", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
+        self._build = Gauge(
+            "wss_build_info",
+            "Always 1; the labels are the version of the server, and the commit that it was built from",
+            ["version", "revision"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._build.labels(VERSION, REVISION).set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
         self._opened = Counter("wss_connections_opened", "WebSockets opened", registry=registry)
         self._closed = Counter(

@@ -1,4 +1,4 @@
-"""`python -m wss.observability.status`: tables of the workers of this container and of their open connections."""
+"""`python -m wss.observability.status`: the version, and tables of the workers and of their open connections."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ from typing import Any
 
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
+from wss.observability.build import REVISION, VERSION
 from wss.observability.control_socket import DESCRIBE, send_command, socket_paths
 from wss.observability.metrics import Traffic
 
@@ -76,7 +77,7 @@ def _main() -> None:
     workers = {path.stem: worker for path in paths if (worker := describe(path))}
     if not workers:
         sys.exit(f"error: no worker responds in RUN_DIR={str(directory)!r}. Is the server running?")
-    print(render(workers))
+    print(f"version {VERSION}, revision {REVISION}\n\n{render(workers)}")
 
 
 if __name__ == "__main__":
