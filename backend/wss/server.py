@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 
@@ -17,6 +18,7 @@ from wss.config.settings import Settings
 from wss.connection.client_rate import BoundedProtocol, client_rates
 from wss.connection.connection import Connection, ConnectionLimits
 from wss.connection.deadlines import Deadlines
+from wss.connection.drains import Drain, Drains
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.connection.sender import FlushScheduler
@@ -81,7 +83,10 @@ class WebSocketServer:
         self._address_limits = AddressLimits(settings.max_connections_per_address, settings.max_handshakes_per_address)
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         self._deadlines = Deadlines()
-        self._sessions = Sessions(app.handler, metrics, self._address_limits, self._keepalive, self._deadlines, plugins)
+        self._drains = Drains(settings.stop_drain, settings.spread_of_drain, metrics.draining)
+        self._sessions = Sessions(
+            app.handler, metrics, self._address_limits, self._keepalive, self._deadlines, self._drains, plugins
+        )
         self._flush_scheduler = FlushScheduler()
         self._connection_limits = ConnectionLimits(
             settings.max_message,
@@ -93,7 +98,10 @@ class WebSocketServer:
         self._tasks: set[asyncio.Task[None]] = set()
         # RFC 6797. Behind a proxy, the proxy adds it.
         self._common_headers = {"Strict-Transport-Security": "max-age=63072000"} if settings.hsts else {}
-        self._draining = False
+        # Since when STOP_DRAIN runs, as the event loop counts. New clients get 503.
+        self._draining_since: float | None = None
+        self._is_ending = False
+        self._drains_of_proxies: dict[str, asyncio.Event] = {}  # by address; the event ends the drain
         self._has_seen_untrusted_proxy = False
         self._certificate: Certificate | None = None
 
@@ -151,8 +159,19 @@ class WebSocketServer:
         return self._sessions.orphans
 
     @property
-    def draining(self) -> bool:
-        return self._draining
+    def draining_count(self) -> int:
+        """How many open websockets are to leave: STOP_DRAIN runs for this worker, or for their proxy."""
+        return sum(connection in self._drains for connection in self.connections)
+
+    @property
+    def stop_state(self) -> str:
+        """Which part of a stop runs; empty if none does."""
+        if self._is_ending:
+            return "stopping"
+        if self._draining_since is None:
+            return ""
+        left = self._draining_since + self._drains.limit - asyncio.get_running_loop().time()
+        return f"draining, {timedelta(seconds=max(round(left), 0))} left"
 
     @property
     def degraded_reason(self) -> str:
@@ -164,24 +183,49 @@ class WebSocketServer:
         self._listener.stop_accepting()
         await asyncio.sleep(HANDOVER)
 
+    async def let_clients_leave(self, over: asyncio.Event) -> None:
+        """STOP_DRAIN: take no new clients; return when all have left, after that time, or when `over` is set.
+
+        The port stays open, if it was: a proxy that gets 503 tries another replica, and can still report that it stops.
+        """
+        if not self._drains.limit:
+            return
+        self._draining_since = asyncio.get_running_loop().time()
+        log.info("draining: %d connections have %.0f s to leave", len(self.connections), self._drains.limit)
+        await self._sessions.let_all_leave(over)
+
     async def drain(self, code: int, reason: str, patience: float) -> None:
         """Release the port, close every client, and wait for the handlers, but no longer than `patience` seconds.
 
         The close frames are spread over STOP_SPREAD, so that not all clients reconnect in the same instant.
         """
-        self._draining = True
+        self._is_ending = True
         self._listener.close()
-        await self._sessions.drain(code, reason, spread=self._settings.stop_spread, patience=patience)
+        await self._sessions.end(code, reason, spread=self._settings.stop_spread, patience=patience)
         for task in self._periodic:
             task.cancel()
 
     def close_clients_of_proxy(self, proxy: str) -> dict[str, int]:
-        """Close the clients that came through the proxy at this address; return how many."""
+        """Close the clients that came through the proxy at this address, after STOP_DRAIN; return how many there are.
+
+        A second call ends STOP_DRAIN for this proxy.
+        """
         connections = self._sessions.of_peer(proxy)
-        if connections and not self._draining:
-            log.info("the proxy %s shuts down: closing its %d connections", proxy, len(connections))
-            self._start_task(self._sessions.close(connections, *SERVICE_RESTART, self._settings.stop_spread))
+        if over := self._drains_of_proxies.get(proxy):
+            over.set()
+        elif connections and not self._is_ending:
+            self._start_task(self._close_clients_of_proxy(proxy, connections))
         return {"closing": len(connections)}
+
+    async def _close_clients_of_proxy(self, proxy: str, connections: list[Connection]) -> None:
+        if limit := self._drains.limit:
+            log.info("the proxy %s shuts down: its %d connections have %.0f s to leave", proxy, len(connections), limit)
+            over = self._drains_of_proxies[proxy] = asyncio.Event()
+            await self._drains.run(Drain(connections, over))
+            del self._drains_of_proxies[proxy]
+            connections = [connection for connection in connections if connection.is_open]
+        log.info("the proxy %s shuts down: closing its %d connections", proxy, len(connections))
+        await self._sessions.close(connections, *SERVICE_RESTART, self._settings.stop_spread)
 
     def _start_task(self, work: Coroutine[None, None, None]) -> None:
         # The loop itself keeps no task alive: https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
@@ -240,7 +284,7 @@ class WebSocketServer:
             server_name=accepted.server_name,
             has_route=self._app.has_route,
             full=self._sessions.open_count >= self._settings.max_connections,
-            draining=self._draining,
+            draining=bool(self.stop_state),
             degraded_reason=self.degraded_reason,
         )
         client, certificate = accepted.peer, from_peercert(accepted.certificate)

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from wss.connection.client import peer_address
 from wss.connection.connection import Connection, Handler
 from wss.connection.deadlines import Deadlines
+from wss.connection.drains import Drain, Drains, paced
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
@@ -33,6 +34,7 @@ class Sessions:
         address_limits: AddressLimits,
         keepalive: Keepalive,
         deadlines: Deadlines,
+        drains: Drains,
         plugins: Sequence[Plugin],
     ) -> None:
         self._handler = handler
@@ -40,6 +42,8 @@ class Sessions:
         self._address_limits = address_limits
         self._keepalive = keepalive
         self._deadlines = deadlines
+        self._drains = drains
+        self._drain: Drain | None = None  # of all connections
         self._plugins = plugins
         self._handling: dict[Connection, asyncio.Task[None]] = {}
         self._open_count = 0
@@ -86,12 +90,15 @@ class Sessions:
         self._keepalive.watch(connection)
         self._deadlines.watch(connection)
         self._handling[connection] = asyncio.get_running_loop().create_task(self._handle(connection))
+        if self._drain:  # its handshake began before
+            self._drain.add(connection)
 
     def ended(self, connection: Connection, ending: Ending) -> None:
         self._open_count -= 1
         self._address_limits.leave(connection.client)
         for plugin in self._plugins:
             plugin.exit(connection)
+        self._drains.ended(connection)
         code, closed_by = ending.code_and_initiator
         self._metrics.closed(code, closed_by, connection.traffic)
         log_of_connections.info(
@@ -116,18 +123,16 @@ class Sessions:
 
     async def close(self, connections: Sequence[Connection], code: int, reason: str, spread: float) -> None:
         """Close connections, with the close frames spread over `spread` seconds; return when all have ended."""
-        pause = spread / max(len(connections) - 1, 1)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
         async with asyncio.TaskGroup() as closing:
-            for number, connection in enumerate(connections):
-                # As many as are due: a pause after each would be a turn of the loop at least, and a busy one is slow.
-                early = begun + number * pause - loop.time()
-                if early > 0:
-                    await asyncio.sleep(early)
+            async for connection in paced(connections, spread):
                 closing.create_task(connection.close(code, reason))
 
-    async def drain(self, code: int, reason: str, *, spread: float, patience: float) -> None:
+    async def let_all_leave(self, over: asyncio.Event) -> None:
+        """Tell all connections that they drain; return when all have ended, after STOP_DRAIN, or when `over` is set."""
+        self._drain = Drain(self.connections, over)
+        await self._drains.run(self._drain)
+
+    async def end(self, code: int, reason: str, *, spread: float, patience: float) -> None:
         """Close all connections and wait for their handlers; cancel those that take longer than `patience` seconds."""
         self._is_ending = True
         try:

@@ -24,7 +24,7 @@ def test_status_shows_workers_and_connections(start: Start, connect: Connect, tm
     assert shown.returncode == 0, shown.stderr
     _, workers, connections = (part.splitlines() for part in shown.stdout.split("\n\n"))
     assert [line.split()[0] for line in workers] == ["worker", "1", "2", "total"]
-    assert workers[-1].split()[1:] == ["3", "3", "0", "3", "9", "3", "6"]
+    assert workers[-1].split()[1:] == ["3", "0", "3", "0", "3", "9", "3", "6"]
     assert len(connections) == 1 + 3
     assert all(re.search(r"(127\.0\.0\.1|::1) +/wss +\d+ +1 +3 +1 +2 +0$", line) for line in connections[1:])
 
@@ -52,4 +52,4 @@ def test_a_handler_without_a_connection_takes_no_place_and_is_shown(
     server.wait_for('("event": "closed")')
     connect(server)
     (total,) = [line.split() for line in status(tmp_path / "run").stdout.splitlines() if line.startswith("total")]
-    assert total[1:4] == ["1", "2", "1"]
+    assert total[1:5] == ["1", "0", "2", "1"]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from wss.config.environment import items
 
+# Seconds: shorter than worker_shutdown_timeout in nginx.conf.
+MAX_DRAIN = 12 * 3600
+
 
 def name(value: str) -> str | None:
     return value or None
@@ -63,6 +66,19 @@ def spread(value: str) -> float:
     if not re.fullmatch(r"\d(\.\d{1,3})?", value, re.ASCII) or float(value) > 5:
         raise ValueError("not a time. Give 0 to 5 seconds: the spread must be shorter than a stop may take")
     return float(value)
+
+
+def drain(value: str) -> int:
+    """Return seconds. The unit is required: compose.yaml and proxy/start pass the text on."""
+    parts = re.fullmatch(r"([1-9]\d{0,4})([smh])", value, re.ASCII)
+    seconds = int(parts[1]) * {"s": 1, "m": 60, "h": 3600}[parts[2]] if parts else 0
+    if (not seconds and value != "0") or seconds > MAX_DRAIN:
+        raise ValueError("not a time. Give 1s to 12h, for example 90s, 30m or 2h; or 0")
+    return seconds
+
+
+def drain_spread(value: str) -> int | None:
+    return drain(value) if value else None
 
 
 def subprotocols(value: str) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class UpstreamSettings(ProxySettings):
     """The origins whose pages may connect."""
     idle_timeout: int = field(metadata=setting("IDLE_TIMEOUT", "3600", parsers.idle_timeout))
     """Seconds after which a WebSocket that is silent in both directions is closed."""
+    stop_drain: int = field(metadata=setting("STOP_DRAIN", "0", parsers.drain))
+    """Seconds that clients have to leave by themselves before a proxy that stops ends their connections."""
     tls_modern: bool = field(metadata=setting("TLS_POLICY", "intermediate", parsers.is_modern_tls_policy))
     hsts: bool = field(metadata=setting("HSTS", "off", parsers.switch))
 

@@ -68,6 +68,10 @@ class Settings:
     """Seconds that a client has to answer a keepalive ping."""
     stop_spread: float = field(metadata=setting("STOP_SPREAD", "1", parsers.spread))
     """Seconds over which a stop spreads its close frames."""
+    stop_drain: int = field(metadata=setting("STOP_DRAIN", "0", parsers.drain))
+    """Seconds that clients have to leave by themselves before a stop closes them; 0: none."""
+    drain_spread: int | None = field(metadata=setting("DRAIN_SPREAD", "", parsers.drain_spread))
+    """Seconds over which a drain tells its connections; None: half of STOP_DRAIN."""
     write_limit: int = field(metadata=setting("WRITE_LIMIT", "64K", parsers.size))
     """High-water mark of the write buffer, in bytes: above it, the handler's `send` waits for the client to read."""
     slow_reader_timeout: float = field(metadata=setting("SLOW_READER_TIMEOUT", "30", parsers.seconds))
@@ -111,6 +115,11 @@ class Settings:
     replicas: str | None = field(metadata=setting("REPLICAS", "", parsers.name))
     """The host name that resolves to all replicas of this service; None: there is only one."""
 
+    @property
+    def spread_of_drain(self) -> float:
+        """Seconds over which a drain tells its connections."""
+        return self.stop_drain / 2 if self.drain_spread is None else self.drain_spread
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and validate all settings; raises SettingError for the first one that is wrong."""
@@ -127,4 +136,23 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies close the connection of a client"
             f" that does not read for longer. Give at most {max_slow_reader_timeout:g} seconds"
         )
+    _check_drain(settings)
     return settings
+
+
+def _check_drain(settings: Settings) -> None:
+    if settings.drain_spread and not settings.stop_drain:
+        raise SettingError(
+            f"DRAIN_SPREAD={settings.drain_spread}s: without STOP_DRAIN, clients have no time to leave."
+            " Set STOP_DRAIN, or unset DRAIN_SPREAD"
+        )
+    if settings.spread_of_drain > settings.stop_drain:
+        raise SettingError(
+            f"DRAIN_SPREAD={settings.drain_spread}s: connections are closed after STOP_DRAIN={settings.stop_drain}s."
+            f" Give at most {settings.stop_drain}s, or raise STOP_DRAIN"
+        )
+    if settings.reload and settings.stop_drain:
+        raise SettingError(
+            f"RELOAD=on: each change of a file would leave old workers for STOP_DRAIN={settings.stop_drain}s."
+            " Unset one of them: RELOAD is for development"
+        )

@@ -84,6 +84,7 @@ class Connection(WSListener):
     __slots__ = (
         "__dict__",  # for attributes that a handler sets; it costs nothing until then
         "_deadline",
+        "_draining",
         "_observer",
         "_owed_pong",
         "_pings",
@@ -121,6 +122,7 @@ class Connection(WSListener):
         compression = response_headers.get("Sec-WebSocket-Extensions")
         deflate = Deflate(compression, limits.max_message, loop.call_soon) if compression else None
         self._deadline: float | None = None
+        self._draining: asyncio.Event | None = None  # for a handler that asks for it, or a drain
         self._observer = observer
         self._request = request
         self.response_headers = response_headers
@@ -378,6 +380,16 @@ class Connection(WSListener):
                 raise ValueError(f"a deadline is in seconds since 1970, or None; {when} would never be reached")
         self._deadline = when
         self._observer.deadline_set(self)
+
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the worker or the proxy of this connection is about to stop, and STOP_DRAIN gives it time to leave.
+
+        A handler that has waited for it may ask its client to connect again.
+        """
+        if self._draining is None:
+            self._draining = asyncio.Event()
+        return self._draining
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""

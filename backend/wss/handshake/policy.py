@@ -90,9 +90,8 @@ class Handshake:
             text = "A header has a control character in its value."
             return plain_response(HTTPStatus.BAD_REQUEST, text, reason="malformed")
         if path == HEALTH_PATH:
-            if draining:
-                return plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
-            return plain_response(HTTPStatus.OK, degraded_reason or "ok")
+            # A drain is no fault: during STOP_DRAIN, Docker must not report the container as unhealthy.
+            return plain_response(HTTPStatus.OK, "draining" if draining else degraded_reason or "ok")
         if path == READY_PATH:
             is_ready = not (full or draining)
             return plain_response(*((HTTPStatus.OK, "ok") if is_ready else (HTTPStatus.SERVICE_UNAVAILABLE, "no room")))

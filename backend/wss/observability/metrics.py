@@ -67,6 +67,12 @@ class Metrics:
         )
         self._build.labels(VERSION, REVISION).set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
+        self._draining = Gauge(
+            "wss_connections_draining",
+            "Open WebSockets that are to leave: their worker or their proxy stops",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._opened = Counter("wss_connections_opened", "WebSockets opened", registry=registry)
         self._closed = Counter(
             "wss_connections_closed",
@@ -120,6 +126,10 @@ class Metrics:
         # Applications choose codes from 3000 (RFC 6455 section 7.4.2) freely: 2000 series would be too many.
         self._closed.labels(str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
         self._open.dec()
+
+    def draining(self, number: int) -> None:
+        """Record how many open connections are to leave."""
+        self._draining.set(number)
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()

@@ -30,21 +30,23 @@ def describe(path: Path) -> dict[str, Any] | None:
 def render(workers: dict[str, dict[str, Any]]) -> str:
     """Return both tables, as text."""
     rows = [_worker_row(number, worker) for number, worker in workers.items()]
-    total = ["total", *[""] * 4, *(sum(int(row[column] or 0) for row in rows) for column in range(5, 12))]
+    total = ["total", *[""] * 4, *(sum(int(row[column] or 0) for row in rows) for column in range(5, 13))]
     connections = [
         [number, *(connection[name] for name in ("id", "client", "path", "seconds", *_TRAFFIC, "unread"))]
         for number, worker in workers.items()
         for connection in worker.get("connections", ())
     ]
     traffic = [name.replace("_", " ") for name in _TRAFFIC]
-    first = _table(["worker", "process", "state", "up", "MB", "open", "opened", "orphans", *traffic], [*rows, total])
+    first = _table(
+        ["worker", "process", "state", "up", "MB", "open", "draining", "opened", "orphans", *traffic], [*rows, total]
+    )
     second = _table(["worker", "id", "client", "path", "seconds", *traffic, "unread"], connections)
     return f"{first}\n\n{second}"
 
 
 def _worker_row(number: str, worker: dict[str, Any]) -> list[Any]:
     if "process" not in worker:
-        return [number, "", worker["state"], *[""] * 9]
+        return [number, "", worker["state"], *[""] * 10]
     return [
         number,
         worker["process"],
@@ -52,6 +54,7 @@ def _worker_row(number: str, worker: dict[str, Any]) -> list[Any]:
         timedelta(seconds=round(worker["seconds"])),
         f"{worker['memory'] / 1e6:.0f}",
         len(worker["connections"]),
+        worker["draining"],
         worker["opened"],
         worker["orphans"],
         *(worker[name] for name in _TRAFFIC),

@@ -1,7 +1,8 @@
 """The main process: starts the workers, replaces those that exit, and forwards signals to them.
 
-SIGTERM and SIGINT stop it; a second one kills the workers at once. SIGHUP replaces all workers: the new ones serve
-before the old ones close their clients with 1012, so that no connection attempt fails in between.
+SIGTERM and SIGINT stop it; a second one ends STOP_DRAIN, and the next one kills the workers at once. SIGHUP replaces
+all workers: the new ones serve before the old ones close their clients with 1012, so that no connection attempt fails
+in between.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ log = logging.getLogger("wss.supervisor")
 
 # Seconds: the pause before a restart, if the worker exited within this time after its start.
 CRASH_PAUSE = 1.0
-# Seconds from a signal until a worker is killed: longer than its drain, shorter than Compose's stop_grace_period.
+# Seconds, after STOP_DRAIN, until a worker is killed: longer than it needs, shorter than Compose's stop_grace_period.
 STOP_TIMEOUT = 14.0
 # Max open files of a worker; each connection takes one. A larger table would cost kernel memory.
 MAX_FILES = 65536
@@ -60,6 +61,7 @@ class Supervisor:
         self._reload = settings.reload
         self._watching: asyncio.Task[None] | None = None
         self._replace_again = False
+        self._drain = settings.stop_drain
         self._stopping = asyncio.Event()
         self._failed = False
 
@@ -114,9 +116,12 @@ class Supervisor:
             log.info("worker %d replaces worker %d", new.pid, old.pid)
 
     def stop(self) -> None:
-        """Release the port and signal every worker to drain and exit. A second call kills the workers."""
+        """Release the port and signal every worker to drain and exit.
+
+        A second call ends STOP_DRAIN, and the next one kills the workers.
+        """
         if self._stopping.is_set():
-            self._kill(*self._workers)
+            self._hurry()
             return
         self._stopping.set()
         if self._watching:
@@ -126,10 +131,18 @@ class Supervisor:
         for worker in self._workers:
             self._terminate(worker, signal.SIGTERM)
 
+    def _hurry(self) -> None:
+        if not self._drain:
+            self._kill(*self._workers)
+            return
+        self._drain = 0
+        for worker in self._workers:
+            self._terminate(worker, signal.SIGUSR1)
+
     def _terminate(self, worker: Process, signal_: signal.Signals) -> None:
         with suppress(ProcessLookupError):  # it has just exited
             worker.send_signal(signal_)
-        asyncio.get_running_loop().call_later(STOP_TIMEOUT, self._kill, worker)
+        asyncio.get_running_loop().call_later(self._drain + STOP_TIMEOUT, self._kill, worker)
 
     def _kill(self, *workers: Process) -> None:
         for worker in workers:
@@ -154,8 +167,8 @@ class Supervisor:
         was_ready = worker in self._ready
         self._forget(worker)
         if self._stopping.is_set():
-            # -SIGTERM: the signal came after the drain, when the worker no longer handled it.
-            self._failed |= was_ready and code not in (0, -signal.SIGTERM)
+            # The signal came after the drain, when the worker no longer handled it.
+            self._failed |= was_ready and code not in (0, -signal.SIGTERM, -signal.SIGUSR1)
         elif worker is self._current[sock]:
             log.error("worker %d exited with %d: starting another", worker.pid, code)
             self._current[sock] = None

@@ -1,7 +1,8 @@
 """A worker process: accepts connections on the socket of the supervisor, runs handlers, and drains at a stop.
 
 The supervisor starts it as `python -m wss.process.worker`, with the settings in the environment. SIGTERM and SIGINT
-stop it with close code 1001. SIGHUP stops it with 1012: another worker serves already.
+stop it with close code 1001. SIGHUP stops it with 1012: another worker serves already. STOP_DRAIN gives clients time to
+leave before; SIGUSR1 ends it.
 """
 
 import asyncio
@@ -43,8 +44,12 @@ LIFESPAN_TIMEOUT = 50
 MAX_COMMAND = 64 * 1024
 
 
-async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Future[tuple[int, str]]) -> None:
+async def run(
+    settings: Settings, passed: WorkerEnvironment, stop: asyncio.Future[tuple[int, str]], end_drain: asyncio.Event
+) -> None:
     """Serve until `stop` has a close code and reason; then close every client with them and return.
+
+    STOP_DRAIN is between the two, unless `end_drain` is set.
 
     Raises SettingError if a setting cannot be used.
     """
@@ -85,6 +90,7 @@ async def run(settings: Settings, passed: WorkerEnvironment, stop: asyncio.Futur
             port_80.close()
         if code == SERVICE_RESTART[0]:
             await server.hand_over()
+        await server.let_clients_leave(end_drain)
         log.info("stopping: closing %d connections with %d", len(server.connections), code)
         await server.drain(code, reason, DRAIN_TIMEOUT)
         control.close()
@@ -127,11 +133,12 @@ class Description:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
             "process": os.getpid(),
-            "state": "stopping" if self._server.draining else self._server.degraded_reason or "serving",
+            "state": self._server.stop_state or self._server.degraded_reason or "serving",
             "seconds": now - self._started,
             "memory": resident_pages * resource.getpagesize(),
             "opened": self._metrics.opened_so_far,
             "orphans": len(self._server.orphans),
+            "draining": self._server.draining_count,
             **self._metrics.traffic().as_dict(),
             "connections": [
                 {
@@ -157,17 +164,24 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[tuple[int, str]] = loop.create_future()
 
+    end_drain = asyncio.Event()
+
     def request_stop(code_and_reason: tuple[int, str]) -> None:
-        loop.remove_reader(sys.stdin.fileno())
         if not stop.done():
             stop.set_result(code_and_reason)
+
+    def supervisor_ended() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        request_stop(GOING_AWAY)
+        end_drain.set()
 
     loop.add_signal_handler(signal.SIGTERM, request_stop, GOING_AWAY)
     loop.add_signal_handler(signal.SIGINT, request_stop, GOING_AWAY)
     loop.add_signal_handler(signal.SIGHUP, request_stop, SERVICE_RESTART)
+    loop.add_signal_handler(signal.SIGUSR1, end_drain.set)
     # The supervisor holds the other end and never writes: stdin becomes readable when it ends, even if it is killed.
-    loop.add_reader(sys.stdin.fileno(), request_stop, GOING_AWAY)
-    await run(settings, WorkerEnvironment.from_environment(os.environ), stop)
+    loop.add_reader(sys.stdin.fileno(), supervisor_ended)
+    await run(settings, WorkerEnvironment.from_environment(os.environ), stop, end_drain)
 
 
 if __name__ == "__main__":

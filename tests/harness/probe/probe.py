@@ -1,8 +1,11 @@
 """One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
 
-`?app=idle` receives nothing, and waits for the end. `?app=close` closes with the code that it receives. The header
-`App: whoami` selects as `?app=whoami` does, for tests whose path or query is special.
+`?app=idle` receives nothing, and waits for the end. `?app=close` closes with the code that it receives. `?app=moving`
+is an echo that sends "move" when its connection drains. The header `App: whoami` selects as `?app=whoami` does, for
+tests whose path or query is special.
 """
+
+import asyncio
 
 from apps import echo, ok, whoami
 from wss import Connection
@@ -16,7 +19,25 @@ async def close(connection: Connection) -> None:
     await connection.close(int(await connection.recv()), "as requested")
 
 
-_APPS = {"app=echo": echo.handler, "app=whoami": whoami.handler, "app=idle": idle, "app=close": close}
+async def moving(connection: Connection) -> None:
+    async def ask_to_move() -> None:
+        await connection.draining.wait()
+        await connection.send("move")
+
+    asking = asyncio.create_task(ask_to_move())
+    try:
+        await echo.handler(connection)
+    finally:
+        asking.cancel()
+
+
+_APPS = {
+    "app=echo": echo.handler,
+    "app=whoami": whoami.handler,
+    "app=idle": idle,
+    "app=close": close,
+    "app=moving": moving,
+}
 
 
 async def handler(connection: Connection) -> None:
