@@ -79,7 +79,7 @@ def test_a_session_survives_an_update_of_everything_around_it(stack: Stack, targ
 
     with ConnectionLoad(target) as load, ThreadPoolExecutor(1) as pool:
         # docs/operations.md: a new backend serves before the old one stops.
-        stack.up("--no-deps", "--no-recreate", "--scale=backend=2", "backend")
+        stack.up("--no-recreate", "--scale=backend=2")
         new = next(container for container in stack.containers("backend") if container.id != old.id)
         stopped = pool.submit(subprocess.run, ["docker", "stop", str(old.id)], check=True, stdout=subprocess.DEVNULL)
         assert session.recv() == "move"
