@@ -16,15 +16,10 @@ README = REPOSITORY / "README.md"
 PAGES = (README, *sorted((REPOSITORY / "docs").rglob("*.md")), *sorted((REPOSITORY / "deploy").glob("*.md")))
 DIRECTORIES = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith("."))
 COMPOSE_FILES = (*REPOSITORY.glob("*.yaml"), *REPOSITORY.glob("examples/*/compose.yaml"))
-# Variables of handlers in the examples and of other programs; the last one is set by balancer.yaml.
-OTHER_VARIABLES = {
-    "API_KEY",
-    "TOKEN",
-    "NODE_EXTRA_CA_CERTS",
-    "PYTHONPATH",
-    "SSL_CERT_FILE",
-    "WEBSOCKETS_MAX_LINE_LENGTH",
-} | {"PROXY_PROTOCOL"}
+# Of handlers in the examples, of other programs, and of the images' builds; PROXY_PROTOCOL is set by balancer.yaml.
+OTHER_VARIABLES = {"API_KEY", "TOKEN", "NODE_EXTRA_CA_CERTS", "PYTHONPATH", "SSL_CERT_FILE"} | {
+    *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL")
+}
 # Files that a user, or a command on the page, creates.
 CREATED = {"compose.override.yaml", "handlers/shout.py", "handlers/test_shout.py", "handlers/shop.py"} | {
     *("handlers/requirements.txt", "certs/live/ca.pem", "certs/live/server.pem", "certs/live/server.key"),
