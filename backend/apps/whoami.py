@@ -1,7 +1,7 @@
 """Reply to every message with what the server knows about the connection, as JSON.
 
     {"server": "3f1c…", "process": 7, "path": "/wss", "headers": [["Host", "localhost"], …],
-     "peer": "172.18.0.3", "client": "192.0.2.7", "certificate": ["CN=alice", "1A2B"],
+     "peer": "172.18.0.3", "client": "192.0.2.7", "certificate": ["CN=alice", "1A2B", "CN=CA"],
      "tls": {"version": "TLSv1.3", "cipher": ["TLS_AES_256_GCM_SHA384", "TLSv1.3", 256]}}
 
 `server`: the host name of the container; `process`: the process id of the worker; `peer`: the address that opened the

@@ -29,10 +29,12 @@ from wss.handshake.rate_limits import AddressLimits
 from wss.handshake.request import HttpRequest
 from wss.handshake.request_head import MAX_HEADERS, AcceptedConnection, Limits
 from wss.handshake.responses import HttpResponse, plain_response
+from wss.handshake.revocation import Revocations
 from wss.net.certificate import Certificate
 from wss.net.listener import Listener
 from wss.observability.control_socket import broadcast_command
 from wss.observability.metrics import Metrics
+from wss.protocol.close import ACCESS_ENDED
 from wss.sessions import Sessions
 
 log = logging.getLogger("wss.server")
@@ -43,7 +45,7 @@ _picows_log.setLevel(logging.CRITICAL)
 # Bytes: picows drops a longer head without a response.
 _MAX_HEAD = 16 * 1024 - 1
 # Headers that a proxy adds to those of the client.
-_PROXY_HEADERS = 8
+_PROXY_HEADERS = 9
 # Bytes of a connection's receive buffer at the start; picows doubles it whenever it is too small.
 _READ_BUFFER = 2048
 # A proxy that shuts down cannot send close frames, so it requests this path and the backends close its clients.
@@ -57,6 +59,7 @@ _INTERNAL_ERROR = plain_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal err
 _TIMEOUT = plain_response(HTTPStatus.SERVICE_UNAVAILABLE, "The application did not answer.", reason="timeout")
 _PROXY_DRAINING_STARTED = plain_response(HTTPStatus.OK, "closing your clients with 1012")
 _NO_CERTIFICATE = plain_response(HTTPStatus.FORBIDDEN, "A client certificate is needed here.", reason="certificate")
+_REVOKED = plain_response(HTTPStatus.FORBIDDEN, "This client certificate is revoked.", reason="certificate")
 _TOO_FAST = plain_response(
     HTTPStatus.TOO_MANY_REQUESTS,
     "Too many handshakes from your address. Wait a minute.",
@@ -104,9 +107,12 @@ class WebSocketServer:
         self._drains_of_proxies: dict[str, asyncio.Event] = {}  # by address; the event ends the drain
         self._has_seen_untrusted_proxy = False
         self._certificate: Certificate | None = None
+        self._revocations: Revocations | None = None
 
     async def listen(self, sock: socket.socket, certificate: Certificate | None) -> None:
-        """Accept connections from now on."""
+        """Accept connections from now on. Raises SettingError if CLOSE_REVOKED has no list."""
+        if self._settings.close_revoked and self._settings.revoked_file:
+            self._revocations = Revocations(self._settings.revoked_file)
         self._certificate = certificate
         self._listener = Listener(
             self._protocol,
@@ -126,6 +132,8 @@ class WebSocketServer:
             asyncio.create_task(self._deadlines.keep()),
             asyncio.create_task(self._sessions.report_orphans()),
         ]
+        if self._revocations:
+            self._periodic.append(asyncio.create_task(self._revocations.follow(self._close_revoked)))
 
     def _protocol(self, accepted: AcceptedConnection) -> WSProtocol:
         """Return picows' protocol for a connection, as picows.ws_create_server makes it (2.3.1)."""
@@ -227,6 +235,13 @@ class WebSocketServer:
         log.info("the proxy %s shuts down: closing its %d connections", proxy, len(connections))
         await self._sessions.close(connections, *SERVICE_RESTART, self._settings.stop_spread)
 
+    def _close_revoked(self) -> None:
+        revoked = [each for each in self.connections if self._revocations and each.certificate in self._revocations]
+        if revoked:
+            log.info("closing %d connections: their client certificates are revoked", len(revoked))
+        for connection in revoked:
+            connection.close_soon(ACCESS_ENDED, "client certificate revoked")
+
     def _start_task(self, work: Coroutine[None, None, None]) -> None:
         # The loop itself keeps no task alive: https://docs.python.org/3/library/asyncio-task.html#asyncio.create_task
         task = asyncio.create_task(work)
@@ -315,7 +330,12 @@ class WebSocketServer:
         )
 
     def _check_certificate(self, certificate: ClientCertificate | None) -> HttpResponse | None:
-        """Refuse a client without a certificate if CLIENT_CA asks for one. Behind a proxy, the proxy does that."""
+        """Refuse a client without a certificate if CLIENT_CA asks for one. Behind a proxy, the proxy does that.
+
+        Also one whose certificate is revoked: the proxy may not have loaded the new list yet.
+        """
+        if self._revocations and certificate in self._revocations:
+            return _REVOKED
         is_needed = self._certificate and self._certificate.requires_client_certificate
         return _NO_CERTIFICATE if is_needed and certificate is None else None
 

@@ -1,9 +1,11 @@
 """CLIENT_CA and CLIENT_CRL: the CAs that issue client certificates, and their revocation lists."""
 
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -81,6 +83,31 @@ def _public_roots() -> frozenset[bytes]:
         return frozenset()
     end = b"-----END CERTIFICATE-----\n"  # not parsed: some roots have serial numbers that RFC 5280 forbids
     return frozenset(block + end for block in SYSTEM_ROOTS.read_bytes().split(end))
+
+
+class RevocationList(NamedTuple):
+    """What a CA has revoked."""
+
+    issuer: Any
+    """The name of the CA, as Python's ssl gives the name of the issuer in getpeercert()."""
+    serials: list[str]
+    """Serial numbers, in hexadecimal."""
+
+
+def revocation_lists(pair: Pair) -> list[RevocationList]:
+    """Return what the revocation lists of a valid pair revoke."""
+    names = {authority.subject: _name(authority) for authority in _authorities(pair.client_ca)}
+    return [
+        RevocationList(names[revoked.issuer], [f"{each.serial_number:X}" for each in revoked])
+        for revoked in map(x509.load_pem_x509_crl, _blocks(pair.client_crl))
+    ]
+
+
+def _name(authority: x509.Certificate) -> Any:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_verify_locations(cadata=authority.public_bytes(Encoding.DER))
+    (parsed,) = context.get_ca_certs()
+    return parsed["subject"]
 
 
 def valid_until(pair: Pair) -> datetime | None:

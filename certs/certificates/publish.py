@@ -1,12 +1,14 @@
 """Publish a pair to the service that terminates TLS, atomically."""
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+from certificates.clients import RevocationList
 from certificates.pair import Pair
-from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY
+from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY, REVOKED
 
 # The user of the TLS services' images; only this user can read the key.
 READER_UID = 10001
@@ -66,9 +68,17 @@ def publish(directory: Path) -> None:
 
 def publish_expiry(timestamp: float, volume: Path) -> None:
     """Write the time of expiry, in seconds since 1970, for services without access to the certificate."""
-    file = volume / EXPIRY
+    _replace_file(volume / EXPIRY, f"{timestamp:.0f}\n")
+
+
+def publish_revoked(lists: list[RevocationList], volume: Path) -> None:
+    """Write what the revocation lists revoke, as JSON, for services that do not parse X.509."""
+    _replace_file(volume / REVOKED, f"{json.dumps([each._asdict() for each in lists])}\n")
+
+
+def _replace_file(file: Path, text: str) -> None:
     new = file.with_suffix(".new")
-    new.write_text(f"{timestamp:.0f}\n")
+    new.write_text(text)
     new.chmod(0o444)
     new.replace(file)
 

@@ -11,11 +11,11 @@ from certificates import CertificateError
 from certificates.acme import INITIAL_DELAY, AcmeClient
 from certificates.chain import SYSTEM_ROOTS
 from certificates.check import check_pair
-from certificates.clients import valid_until, with_client_files
+from certificates.clients import revocation_lists, valid_until, with_client_files
 from certificates.development import CA_FILE, is_development, is_development_ca, make_pair, temporary_pair
 from certificates.domain import is_public
 from certificates.pair import Pair
-from certificates.publish import discard, publish, publish_expiry, read_published, stage
+from certificates.publish import discard, publish, publish_expiry, publish_revoked, read_published, stage
 from certificates.report import Report
 from certificates.settings import INPUT, Settings
 from certificates.source import Source
@@ -216,6 +216,8 @@ class CertificateService:
                 self._rejected[pair] = failure, time.monotonic()
             raise
         publish_expiry(checked.expiry.timestamp(), EXPIRY_VOLUME)
+        if checked.client_crl:
+            publish_revoked(revocation_lists(checked), EXPIRY_VOLUME)
         self._published, self._clients_valid_until = checked, valid_until(checked)
         self._rejected.clear()
         return checked

@@ -1,6 +1,7 @@
 """CLIENT_CA: only clients with a certificate of that CA may connect, and the handler sees their subject and serial."""
 
 import json
+import secrets
 import ssl
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import trustme
 import websocket
 from chains import Issued, issue
 from client import TIMEOUT, UPGRADE, Target, exchange, http_request, target_of
+from closing import close_code
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,6 +28,7 @@ NOW = datetime.now(UTC)
 NAME = 'Zoë, "the admin"'
 
 
+ACCESS_ENDED = 4403
 CN, ORGANIZATION, UNKNOWN = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, x509.ObjectIdentifier("1.2.3.4.5")
 # The subject as text (RFC 4514) of certificates with these attributes, the same in every profile.
 SUBJECTS: dict[str, tuple[tuple[x509.ObjectIdentifier, str], ...]] = {
@@ -128,7 +131,7 @@ def _subjects_seen(target: Target, client_ca: trustme.CA) -> dict[str, str]:
         ws = websocket.create_connection(target.url, sslopt={"context": context}, timeout=TIMEOUT, suppress_origin=True)
         with closing(ws):
             ws.send("who am I?")
-            seen[text], serial = json.loads(ws.recv())["certificate"]
+            seen[text], serial, _ = json.loads(ws.recv())["certificate"]
         assert int(serial, 16) == number
     return seen
 
@@ -144,7 +147,7 @@ def _resumption_is_refused(target: Target, context: ssl.SSLContext, session: ssl
 def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     stack: Stack, target: Target, connect: Connect, client_ca: trustme.CA, certs: Path
 ) -> None:
-    forged = {"X-Client-Subject": "CN=root", "X-Client-Serial": "1"}
+    forged = {"X-Client-Subject": "CN=root", "X-Client-Serial": "1", "X-Client-Issuer": "CN=root"}
     for path in ("/wss", "/ws/a%2Fb?c"):
         refused = http_request(target, path, headers={**UPGRADE, **forged})
         assert refused.status == 403
@@ -154,14 +157,15 @@ def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
 
     zoe = client_ca.issue_cert("zoe@example.org", common_name=NAME, organization_name="Example")
     # A proxy drops header fields that Connection lists. It must not drop the fields that identify the client.
-    named = "Connection: Upgrade, X-Client-Subject, X-Client-Serial, X-Real-IP"
+    named = "Connection: Upgrade, X-Client-Subject, X-Client-Serial, X-Client-Issuer, X-Real-IP"
     ws = connect(target, sslopt={"context": _context(target, zoe)}, header=forged, connection=named)
     ws.send("who am I?")
     seen = json.loads(ws.recv())
-    subject, serial = seen["certificate"]
+    subject, serial, issuer = seen["certificate"]
     assert subject.startswith(r"CN=Zo\C3\AB\, \"the admin\",OU=")
     assert subject.endswith(",O=Example")
     assert int(serial, 16) == certificate_of(zoe).serial_number
+    assert issuer.endswith(",O=Clients")
     assert "CN=root" not in json.dumps(seen)
     assert seen["client"] == stack.gateway
 
@@ -196,7 +200,39 @@ def test_only_clients_with_a_valid_certificate_connect_and_the_handler_sees_it(
     # A resumed session is refused, too. nginx's old workers may accept connections for a moment after the reload.
     eventually(lambda: _resumption_is_refused(target, context, session), "the revoked client's session is refused")
     ws.send("still there?")
-    assert json.loads(ws.recv())["certificate"] == [subject, serial]
+    assert json.loads(ws.recv())["certificate"] == [subject, serial, issuer]
+
+
+def test_a_new_list_closes_open_websockets_that_it_revokes(
+    profile: str, new_stack: NewStack, ca: trustme.CA, ca_file: Path, connect: Connect, tmp_path: Path
+) -> None:
+    write_pair(ca.issue_cert("localhost"), tmp_path)
+    clients, others = trustme.CA(organization_name=f"{NAME}, Ltd"), trustme.CA(organization_name="Others")
+    (tmp_path / "client-ca.pem").write_bytes(clients.cert_pem.bytes() + others.cert_pem.bytes())
+    crl = tmp_path / "client-crl.pem"
+    crl.write_bytes(revocation_list(clients) + revocation_list(others))
+    settings = {"CLIENT_CA": "client-ca.pem", "CLIENT_CRL": "client-crl.pem", "CLOSE_REVOKED": "on"}
+    stack = new_stack(profile, CERTS_DIR=str(tmp_path), **settings)
+    stack.up()
+    target = target_of(stack, ca_file)
+
+    def enter(authority: trustme.CA, serial: int) -> websocket.WebSocket:
+        file = tmp_path.parent / f"{secrets.token_hex(4)}.pem"
+        file.write_bytes(issue_to(authority, x509.Name([x509.NameAttribute(CN, "ann")]), serial))
+        context = target.context()
+        context.load_cert_chain(file)
+        return connect(target, sslopt={"context": context})
+
+    # A serial number is unique only among the certificates of one CA.
+    ann, namesake, neighbour = enter(clients, 0xABC), enter(others, 0xABC), enter(clients, 0xABD)
+    crl.write_bytes(revocation_list(clients, 0xABC) + revocation_list(others))
+    with time_limit(10, "closing the revoked client"):
+        assert close_code(ann) == ACCESS_ENDED
+    for ws in (namesake, neighbour):
+        ws.send("tom")
+        assert ws.recv() == "ok"
+    with pytest.raises((websocket.WebSocketException, OSError)):
+        enter(clients, 0xABC).recv()
 
 
 @pytest.mark.profiles("nginx")

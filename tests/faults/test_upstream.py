@@ -204,7 +204,7 @@ def test_headers_about_the_client_are_those_of_the_proxy(stack: Stack, target: T
         assert len(headers) == len(expected)
         assert set(headers) == expected
         names = {name for name, _ in seen["headers"]}
-        assert not names & {"forwarded", "proxy", "x-client-subject", "x-client-serial"}
+        assert not names & {"forwarded", "proxy", "x-client-subject", "x-client-serial", "x-client-issuer"}
     # An absolute URL counts, not the Host beside it (RFC 9112 section 3.2.2).
     with target.open_tls() as tls:
         lines = [f"GET https://{authority}/api/seen HTTP/1.1", "Host: evil.example"]

@@ -32,15 +32,16 @@ def issue_to(ca: trustme.CA, subject: x509.Name, serial: int) -> bytes:
     return certificate.public_bytes(Encoding.PEM) + plain
 
 
-def revocation_list(ca: trustme.CA, *leaves: trustme.LeafCert, until: datetime | None = None) -> bytes:
-    """Return a CRL of the CA that revokes these certificates, in PEM; by default valid for a day."""
+def revocation_list(ca: trustme.CA, *revoked: trustme.LeafCert | int, until: datetime | None = None) -> bytes:
+    """Return a CRL of the CA that revokes these certificates or serial numbers, in PEM; by default valid for a day."""
     until = until or datetime.now(UTC) + timedelta(days=1)
     key = load_pem_private_key(ca.private_key_pem.bytes(), None)
     issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
     builder = x509.CertificateRevocationListBuilder(issuer, until - timedelta(days=2), until)
-    for leaf in leaves:
-        revoked = x509.RevokedCertificateBuilder(certificate_of(leaf).serial_number, until - timedelta(days=2))
-        builder = builder.add_revoked_certificate(revoked.build())
+    for each in revoked:
+        serial = each if isinstance(each, int) else certificate_of(each).serial_number
+        entry = x509.RevokedCertificateBuilder(serial, until - timedelta(days=2))
+        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]  # a CA key can sign
 
 

@@ -13,6 +13,7 @@ from certificates.volume import (
     EXPIRY,
     EXPIRY_VOLUME,
     KEY,
+    REVOKED,
     TLS_VOLUME,
 )
 from server import BACKEND, REPOSITORY
@@ -52,6 +53,7 @@ def test_compose_and_swarm_pass_the_paths_of_the_volumes_to_the_backend() -> Non
     for file in ("compose.yaml", "deploy/swarm.yaml"):
         text = (REPOSITORY / file).read_text()
         assert re.findall(r"EXPIRY_FILE: (\S+)", text) == [f"{EXPIRY_VOLUME}/{EXPIRY}"], file
+        assert set(re.findall(r"REVOKED_FILE: \S+:\+(\S+)}", text)) <= {f"{EXPIRY_VOLUME}/{REVOKED}"}, file
         for volume in (TLS_VOLUME, EXPIRY_VOLUME):
             assert set(re.findall(rf"\b{volume.name}:(/\w+)", text)) == {str(volume)}, file
     assert re.findall(r"TLS_DIR: (\S+)", (REPOSITORY / "compose.yaml").read_text()) == [f"{TLS_VOLUME}/{CURRENT}"]

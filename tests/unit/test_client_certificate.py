@@ -20,7 +20,9 @@ from wss.handshake.client_certificate import ClientCertificate, from_headers, fr
     ],
 )
 def test_a_subject_is_formatted_by_rfc_4514(subject: object, text: str) -> None:
-    assert from_peercert({"subject": subject, "serialNumber": "0A"}) == ClientCertificate(text, "0A")
+    assert from_peercert({"subject": subject, "serialNumber": "0A", "issuer": subject}) == ClientCertificate(
+        text, "0A", text
+    )
 
 
 def test_without_certificate_there_is_no_identity() -> None:
@@ -32,13 +34,13 @@ def test_without_certificate_there_is_no_identity() -> None:
 
 @pytest.mark.parametrize("subject", [r"CN=Zo\C3\AB", "CN=Zoë", "CN=Zo\udcc3\udcab"])
 def test_the_subject_of_a_proxy_is_normalized(subject: str) -> None:
-    headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A"})
-    assert from_headers(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A")
+    headers = CIMultiDict({"X-Client-Subject": subject, "X-Client-Serial": "0A", "X-Client-Issuer": subject})
+    assert from_headers(headers) == ClientCertificate(r"CN=Zo\C3\AB", "0A", r"CN=Zo\C3\AB")
 
 
 @pytest.mark.parametrize(
     ("header", "subject"), [("CN=a\\", "CN=a\\ "), ("CN=a\\\\", "CN=a\\\\"), ("CN=\\\\\\", "CN=\\\\\\ "), ("", "")]
 )
 def test_the_escaped_space_at_the_end_of_a_subject_is_kept(header: str, subject: str) -> None:
-    headers = CIMultiDict({"X-Client-Subject": header, "X-Client-Serial": "0A"})
-    assert from_headers(headers) == ClientCertificate(subject, "0A")
+    headers = CIMultiDict({"X-Client-Subject": header, "X-Client-Serial": "0A", "X-Client-Issuer": header})
+    assert from_headers(headers) == ClientCertificate(subject, "0A", subject)

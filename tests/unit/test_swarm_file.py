@@ -10,7 +10,7 @@ from stack import REPOSITORY
 # Swarm's name, and Compose's.
 SERVICES = {"proxy": "nginx", "backend": "backend", "hub": "hub", "certs": "certs"}
 # What an operator can set in one and not in the other: no files or volumes of a host, and no port to choose.
-COMPOSE_ONLY = {"CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL", "HUB_PERSIST"}
+COMPOSE_ONLY = {"CERTS_PASSWORD_FILE", "CLIENT_CA", "CLIENT_CRL", "HUB_PERSIST", "REVOKED_FILE"}
 DIFFERENT = {"HTTPS_PORT", "CERTS", "CERTS_DIR", "HUB", "HUB_PASSWORD_FILE"}
 
 

@@ -106,6 +106,10 @@ class Settings:
     """The published TLS port in `direct`, for redirects."""
     expiry_file: Path | None = field(metadata=setting("EXPIRY_FILE", "", parsers.path))
     """The file in which the certificate service writes when the proxy's certificate expires."""
+    close_revoked: bool = field(metadata=setting("CLOSE_REVOKED", "off", parsers.switch))
+    """Whether open connections are closed when a new revocation list revokes their client certificates."""
+    revoked_file: Path | None = field(metadata=setting("REVOKED_FILE", "", parsers.path))
+    """The file in which the certificate service writes what CLIENT_CRL revokes; None: there is no CLIENT_CRL."""
     hub: HubAddress | None = field(metadata=setting("HUB", "", addresses.hub, secret=True))
     """The Valkey server that connects the rooms of all workers; None: rooms of one worker only."""
     history: Mapping[str, Limits] = field(metadata=setting("HISTORY", "", parse_history))
@@ -135,6 +139,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise SettingError(
             f"SLOW_READER_TIMEOUT={settings.slow_reader_timeout:g}: the proxies close the connection of a client"
             f" that does not read for longer. Give at most {max_slow_reader_timeout:g} seconds"
+        )
+    if settings.close_revoked and not settings.revoked_file:
+        raise SettingError(
+            "CLOSE_REVOKED=on: there is no revocation list. Set CLIENT_CA and CLIENT_CRL, or unset CLOSE_REVOKED"
         )
     _check_drain(settings)
     return settings

@@ -11,7 +11,7 @@ def peer_address(connection: Connection) -> str:
 
 
 def client_certificate(connection: Connection) -> ClientCertificate | None:
-    """Return subject and serial number of the client's certificate; None where CLIENT_CA asks for none."""
+    """Return subject, serial number and issuer of the client's certificate; None where CLIENT_CA asks for none."""
     return connection.certificate
 
 

@@ -12,7 +12,9 @@ class ClientCertificate(NamedTuple):
     subject: str
     """The distinguished name, for example ``CN=alice,O=Example`` (RFC 4514; all but printable ASCII as ``\\C3``)."""
     serial: str
-    """The serial number, in upper-case hexadecimal."""
+    """The serial number, in upper-case hexadecimal. It is unique among the certificates of one issuer."""
+    issuer: str
+    """The distinguished name of the CA that issued it, in the same format as the subject."""
 
 
 # Python's ssl returns long names. The short ones of RFC 4514 section 3, and others of OpenSSL.
@@ -35,22 +37,30 @@ def from_peercert(certificate: Mapping[str, Any] | None) -> ClientCertificate | 
     """Return the identity in a result of ssl.SSLSocket.getpeercert(), or None without a certificate."""
     if not certificate:
         return None
-    return ClientCertificate(_name(certificate["subject"]), certificate["serialNumber"])
+    subject, issuer = name_of(certificate["subject"]), name_of(certificate["issuer"])
+    return ClientCertificate(subject, certificate["serialNumber"], issuer)
 
 
 def from_headers(headers: CIMultiDict[str]) -> ClientCertificate | None:
-    """Return the certificate that our proxy forwards in X-Client-Subject and X-Client-Serial, or None."""
+    """Return the certificate that our proxy forwards in X-Client-Subject, -Serial and -Issuer, or None."""
     serial = headers.get("X-Client-Serial", "")
-    subject = headers.get("X-Client-Subject", "")
+    if not serial:
+        return None
+    return ClientCertificate(_name_in(headers, "X-Client-Subject"), serial, _name_in(headers, "X-Client-Issuer"))
+
+
+def _name_in(headers: CIMultiDict[str], header: str) -> str:
+    name = headers.get(header, "")
     # A header has no space at its end: the one after the last escape is missing.
-    if (len(subject) - len(subject.rstrip("\\"))) % 2:
-        subject += " "
-    return ClientCertificate(_ascii(subject), serial) if serial else None
+    if (len(name) - len(name.rstrip("\\"))) % 2:
+        name += " "
+    return _ascii(name)
 
 
-def _name(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
+def name_of(attributes: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """Return a distinguished name, which Python's ssl gives as attributes, as text."""
     # RFC 4514 section 2.1: in reverse order.
-    return ",".join("+".join(_attribute(*pair) for pair in rdn) for rdn in reversed(list(subject)))
+    return ",".join("+".join(_attribute(*pair) for pair in rdn) for rdn in reversed(list(attributes)))
 
 
 def _attribute(name: str, value: str) -> str:

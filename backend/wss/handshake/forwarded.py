@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 # Headers about the client that our proxies set; they overwrite those that the client sends.
 _SET_BY_PROXIES = {
     *("x-real-ip", "x-request-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
-    *("x-client-subject", "x-client-serial"),
+    *("x-client-subject", "x-client-serial", "x-client-issuer"),
 }
 
 
