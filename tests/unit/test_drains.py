@@ -189,17 +189,32 @@ def test_status_and_metrics_count_the_clients_that_remain(
     assert re.search(r"draining, [01]:\d\d:\d\d left .* 2 +2 +3 +0", table())
 
 
-def test_a_client_whose_handshake_was_under_way_is_told_too(start: Start, connect: Connect, tmp_path: Path) -> None:
-    slow = "async def process_request(connection, request):\n    await asyncio.sleep(2)\n"
-    (tmp_path / "slow.py").write_text(f"{HANDLER}\n{slow}")
+SLOW_HANDSHAKE = """
+import logging
+from pathlib import Path
+
+async def process_request(connection, request):
+    if "Slow" in request.headers:
+        logging.getLogger("slow").info("handshake begins")
+        while not Path("{file}").exists():
+            await asyncio.sleep(0.05)
+"""
+
+
+def test_a_client_whose_handshake_was_under_way_is_told_too(
+    start: Start, connect: Connect, opened: ExitStack, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go on"
+    (tmp_path / "slow.py").write_text(HANDLER + SLOW_HANDSHAKE.format(file=go_on))
     server = start(APP="slow:handler", PYTHONPATH=str(tmp_path), STOP_DRAIN=LONG)
     first = connect(server)
-    with ExitStack() as clients:
-        late = Via(server, PROXY, HANDSHAKE, clients, wait=False)
-        time.sleep(0.5)  # nothing outside shows that process_request runs
-        server.process.terminate()
-        assert late.status == 101
-        assert late.receives(b"\x81\x04move", b"")
+    late = Via(server, PROXY, HANDSHAKE.removesuffix(b"\r\n") + b"Slow: 1\r\n\r\n", opened, wait=False)
+    server.wait_for("(handshake begins)")
+    server.process.terminate()
+    server.wait_for("(draining: 1 connections)")
+    go_on.touch()
+    assert late.status == 101
+    assert late.receives(b"\x81\x04move", b"")
     assert first.recv() == "move"
 
 
