@@ -100,7 +100,8 @@ def test_the_certificate_service_writes_what_the_backend_reads(tmp_path: Path) -
 
     subject = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
     (unit,) = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    issuer = rf"OU={unit.value!s},O=Zo\C3\AB\, \"Clients\""
+    assert isinstance(unit.value, str)
+    issuer = rf"OU={unit.value},O=Zo\C3\AB\, \"Clients\""
 
     def certificate(leaf: trustme.LeafCert, issuer: str) -> ClientCertificate:
         serial = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes()).serial_number
