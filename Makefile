@@ -1,17 +1,23 @@
 # Short names for the commands in README.md and docs/.
 
 PROFILE ?= nginx
+ALL = --profile nginx --profile apache --profile direct --profile hub --profile doctor
 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down test test-all conformance swarm-test bench engine clean
+.PHONY: up down lint test test-all conformance swarm-test bench outdated sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
 
 down:
-	docker compose --profile nginx --profile apache --profile direct --profile hub down
+	docker compose $(ALL) down
+
+# What .pre-commit-config.yaml lists, on all files.
+lint: .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement .ci/requirements.txt
+	.venv/bin/pre-commit run --all-files --hook-stage pre-push
 
 # The everyday run: unit tests and the contract.
 test: engine .venv
@@ -32,6 +38,21 @@ swarm-test: engine .venv
 bench: engine bench/.venv
 	bench/.venv/bin/python -m bench
 
+# Pinned packages of which there is a newer version.
+outdated: .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement tools/requirements.txt
+	PATH="$$PWD/.venv/bin:$$PATH" python tools/outdated.py
+
+# What each image contains, as SPDX, in sbom/.
+sbom: engine .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement tools/requirements.txt
+	docker compose $(ALL) build --quiet
+	mkdir -p sbom
+	for image in $$(docker compose $(ALL) config --images | sort -u); do \
+	    name=$${image##*/}; SYFT_CHECK_FOR_APP_UPDATE=false \
+	    .venv/bin/syft scan --quiet "docker:$$image" --output "spdx-json=sbom/$${name%%:*}.spdx.json" || exit; \
+	done
+
 engine:
 	tools/engine
 
@@ -47,7 +68,7 @@ bench/.venv: bench/requirements.txt
 
 # What tests and bench keep for their next run: environments, images of clients and test tools, Docker's build cache.
 clean:
-	rm -rf .venv bench/.venv .hypothesis .*_cache
+	rm -rf .venv bench/.venv .hypothesis .*_cache sbom
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
 	    --filter 'reference=wss-sslyze' --filter 'reference=wss-swarm-node' --filter 'reference=wss-bench*' \
 	    | xargs --no-run-if-empty docker image rm --force

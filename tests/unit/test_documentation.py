@@ -1,4 +1,4 @@
-"""README.md and docs/ name only what exists: files, headings, settings, make targets, services, options, metrics."""
+"""The pages name only what exists: files, headings, settings, make targets, services, options, metrics."""
 
 import re
 import subprocess
@@ -13,7 +13,11 @@ from wss.config.names import INTERNAL, SETTINGS, resembled
 from doctor.__main__ import app as doctor
 
 README = REPOSITORY / "README.md"
-PAGES = (README, *sorted((REPOSITORY / "docs").rglob("*.md")), *sorted((REPOSITORY / "deploy").glob("*.md")))
+PAGES = (
+    *sorted(REPOSITORY.glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *sorted((REPOSITORY / "deploy").glob("*.md")),
+)
 DIRECTORIES = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith("."))
 COMPOSE_FILES = (*REPOSITORY.glob("*.yaml"), *REPOSITORY.glob("examples/*/compose.yaml"))
 # Of handlers in the examples, of other programs, and of the images' builds; PROXY_PROTOCOL is set by balancer.yaml.
