@@ -6,7 +6,7 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test bench outdated sbom engine clean
+.PHONY: up down lint test test-all conformance swarm-test chaos bench outdated sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -34,6 +34,10 @@ conformance: engine .venv
 
 swarm-test: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/swarm
+
+# Options: make chaos CHAOS="--profile apache --seconds 10"
+chaos: engine .venv
+	@PYTHONPATH=backend:examples/clients:tests:tests/harness .venv/bin/python -m chaos $(CHAOS)
 
 bench: engine bench/.venv
 	bench/.venv/bin/python -m bench

@@ -22,7 +22,7 @@ DIRECTORIES = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir()
 COMPOSE_FILES = (*REPOSITORY.glob("*.yaml"), *REPOSITORY.glob("examples/*/compose.yaml"))
 # Of handlers in the examples, of other programs, and of the images' builds; PROXY_PROTOCOL is set by balancer.yaml.
 OTHER_VARIABLES = {"API_KEY", "TOKEN", "NODE_EXTRA_CA_CERTS", "PYTHONPATH", "SSL_CERT_FILE"} | {
-    *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL")
+    *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL", "CHAOS")
 }
 # Files that a user, or a command on the page, creates.
 CREATED = {"compose.override.yaml", "handlers/shout.py", "handlers/test_shout.py", "handlers/shop.py"} | {
@@ -119,6 +119,7 @@ def options(page: Path) -> set[str]:
             *(f"backend/wss/{name}.py" for name in ("outside", "push", "close"))
         ),
         r"python -m bench\b(?!\.)": of_parser("bench/__main__.py"),
+        r"make chaos CHAOS=": of_parser("tests/chaos/__main__.py"),
         r"pytest tests/(?:e2e|conformance)\b": of_parser("tests/conftest.py", "tests/conformance/conftest.py"),
     }
     found = set()

@@ -1,0 +1,136 @@
+"""The faults: each is done again and again while the clients send."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from docker.models.containers import Container
+from eventually import eventually
+from stack import Stack
+
+from chaos.crowd import Crowd
+
+RANDOM = random.Random(21)  # noqa: S311
+REPLICAS = 3
+# The master is process 1, and its children are the workers.
+KILL_A_WORKER = "read -ra workers </proc/1/task/1/children; kill -KILL ${workers[RANDOM % ${#workers[@]}]}"
+
+Inject = Callable[[Crowd, Stack], Coroutine[Any, Any, None]]
+
+
+class Fault(NamedTuple):
+    name: str
+    inject: Inject
+    needs_persistence: bool = False
+
+
+async def nothing(crowd: Crowd, _: Stack) -> None:
+    await crowd.exchange(20)
+
+
+async def cut_a_line(crowd: Crowd, _: Stack) -> None:
+    member = RANDOM.choice(crowd.members)
+    if connection := member.connection():
+        connection.transport.abort()
+    await crowd.exchange(3)
+
+
+async def silence_a_line(crowd: Crowd, _: Stack) -> None:
+    """Cut a line whose client has not read for a while: what was in transit is lost."""
+    member = RANDOM.choice(crowd.members)
+    if connection := member.connection():
+        connection.transport.pause_reading()
+        await crowd.exchange(20)
+        connection.transport.abort()
+
+
+async def kill_a_worker(crowd: Crowd, stack: Stack) -> None:
+    replica = RANDOM.choice(stack.containers("backend"))
+    done = await asyncio.to_thread(replica.exec_run, ["bash", "-c", KILL_A_WORKER])
+    assert done.exit_code == 0, done.output
+    await crowd.exchange(60)
+
+
+async def kill_a_replica(crowd: Crowd, stack: Stack) -> None:
+    replica = RANDOM.choice(stack.containers("backend"))
+    await asyncio.to_thread(replica.kill)
+    await crowd.exchange(30)
+    await asyncio.to_thread(replica.start)
+    await asyncio.to_thread(eventually, lambda: _is_healthy(replica), "the replica is healthy")
+
+
+async def restart_the_proxy(crowd: Crowd, stack: Stack) -> None:
+    await asyncio.to_thread(stack.container().restart)
+    await crowd.exchange(60)
+
+
+async def kill_the_proxy(crowd: Crowd, stack: Stack) -> None:
+    await asyncio.to_thread(stack.container().kill)
+    await asyncio.to_thread(stack.container().start)
+    await crowd.exchange(60)
+
+
+async def redeploy_the_backends(crowd: Crowd, stack: Stack) -> None:
+    command = ("up", "--no-build", "--wait", "--force-recreate", "--no-deps", f"--scale=backend={REPLICAS}", "backend")
+    outcome = await asyncio.to_thread(stack.compose, *command)
+    assert outcome.code == 0, outcome.output
+    await crowd.exchange(60)
+
+
+async def restart_the_hub(crowd: Crowd, stack: Stack) -> None:
+    hub = stack.container("hub")
+    await asyncio.to_thread(RANDOM.choice((hub.restart, hub.kill)))
+    await asyncio.to_thread(hub.start)
+    await crowd.exchange(60)
+
+
+async def cut_off_a_replica(crowd: Crowd, stack: Stack) -> None:
+    """Disconnect a replica from the network of hub and proxy, until it has noticed."""
+    await _cut_off(crowd, stack, RANDOM.choice(stack.containers("backend")), "backend")
+
+
+async def cut_off_the_hub(crowd: Crowd, stack: Stack) -> None:
+    await _cut_off(crowd, stack, stack.container("hub"), "hub")
+
+
+async def do_any(crowd: Crowd, stack: Stack) -> None:
+    """Inject any other fault, while lines are cut."""
+    inject = RANDOM.choice([fault.inject for fault in FAULTS if fault.inject not in (nothing, cut_a_line, do_any)])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(inject(crowd, stack))
+        for _ in range(10):
+            await cut_a_line(crowd, stack)
+
+
+async def _cut_off(crowd: Crowd, stack: Stack, container: Container, alias: str) -> None:
+    observer = container if alias == "backend" else stack.containers("backend")[0]
+    network = stack.engine.networks.get(f"{stack.project}_inner")
+    await asyncio.to_thread(network.disconnect, container)
+    await asyncio.to_thread(
+        eventually, lambda: b"hub is unreachable" in observer.exec_run(["healthy"]).output, "the worker has noticed"
+    )
+    await asyncio.to_thread(network.connect, container, aliases=[alias])
+    await crowd.exchange(60)
+
+
+def _is_healthy(container: Container) -> bool:
+    container.reload()
+    return bool(container.attrs["State"]["Health"]["Status"] == "healthy")
+
+
+FAULTS = (
+    Fault("none", nothing),
+    Fault("lines are cut", cut_a_line),
+    Fault("lines are silent, then cut", silence_a_line),
+    Fault("workers are killed", kill_a_worker),
+    Fault("replicas are killed", kill_a_replica),
+    Fault("the proxy restarts", restart_the_proxy),
+    Fault("the proxy is killed", kill_the_proxy),
+    Fault("the backends are redeployed", redeploy_the_backends),
+    Fault("a replica is cut off from the hub", cut_off_a_replica),
+    Fault("the hub is cut off", cut_off_the_hub),
+    Fault("the hub restarts", restart_the_hub),
+    Fault("the hub restarts, HUB_PERSIST=1", restart_the_hub, needs_persistence=True),
+    Fault("any of these, and lines are cut", do_any, needs_persistence=True),
+)
