@@ -15,6 +15,7 @@ RANDOM = random.Random(21)  # noqa: S311
 REPLICAS = 3
 # The master is process 1, and its children are the workers.
 KILL_A_WORKER = "read -ra workers </proc/1/task/1/children; kill -KILL ${workers[RANDOM % ${#workers[@]}]}"
+CUT_SUBSCRIPTIONS = 'REDISCLI_AUTH=$(cat "$HUB_PASSWORD_FILE") valkey-cli client kill type pubsub'
 
 Inject = Callable[[Crowd, Stack], Coroutine[Any, Any, None]]
 
@@ -78,6 +79,12 @@ async def redeploy_the_backends(crowd: Crowd, stack: Stack) -> None:
     await crowd.exchange(60)
 
 
+async def cut_subscriptions(crowd: Crowd, stack: Stack) -> None:
+    """Close the connections over which workers receive publications, while the others publish."""
+    await asyncio.to_thread(stack.run_in, "hub", "sh", "-c", CUT_SUBSCRIPTIONS)
+    await crowd.exchange(10)
+
+
 async def restart_the_hub(crowd: Crowd, stack: Stack) -> None:
     hub = stack.container("hub")
     await asyncio.to_thread(RANDOM.choice((hub.restart, hub.kill)))
@@ -129,6 +136,7 @@ FAULTS = (
     Fault("the proxy is killed", kill_the_proxy),
     Fault("the backends are redeployed", redeploy_the_backends),
     Fault("a replica is cut off from the hub", cut_off_a_replica),
+    Fault("subscriptions to the hub are cut", cut_subscriptions),
     Fault("the hub is cut off", cut_off_the_hub),
     Fault("the hub restarts", restart_the_hub),
     Fault("the hub restarts, HUB_PERSIST=1", restart_the_hub, needs_persistence=True),
