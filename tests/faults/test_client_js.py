@@ -66,11 +66,10 @@ def enter(browser: Browser, shared: Stack) -> Iterator[Enter]:
 
 @pytest.fixture
 def tab(clients: str, shared: Stack, ca_file: Path) -> Iterator[DevtoolsPage]:
-    """A tab that can be frozen."""
+    """A tab that can be frozen, and can go into the back-forward cache."""
     assert clients
     with chromium_container(shared, ca_file) as address:
         tab = eventually(lambda: DevtoolsPage(address, f"{url_of(shared)}chat.html"), "Chromium has opened a tab")
-        eventually(lambda: tab.evaluate("document.title") == "Chat", "the page has loaded")
         yield tab
         tab.close()
 
@@ -107,6 +106,21 @@ def test_a_frozen_tab_gets_what_it_has_missed_when_it_wakes(shared: Stack, tab: 
         client.wait_for("close", code=1006)
 
     _check_that_nothing_is_missed(shared, client, frozen)
+
+
+def test_a_page_from_the_back_forward_cache_gets_what_it_has_missed(shared: Stack, tab: DevtoolsPage) -> None:
+    client = ClientPage(tab, "ann", f"room {next(_ROOMS)}")
+    tab.evaluate("addEventListener('pageshow', ({ persisted }) => { window.isRestored = persisted })")
+
+    @contextmanager
+    def in_cache(stack: Stack, _: ClientPage) -> Iterator[None]:
+        tab.visit(f"{url_of(stack)}index.html")
+        yield
+        tab.evaluate("history.back()")
+        eventually(lambda: tab.evaluate("window.isRestored"), "the page comes back from the cache")
+
+    _check_that_nothing_is_missed(shared, client, in_cache)
+    assert client.events("close", code=1001, reason="page hidden")
 
 
 def test_messages_that_the_room_does_not_keep_any_more_are_a_gap(shared: Stack, enter: Enter) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from browser import url_of, visit
 from client_page import ClientPage
 from docker.models.containers import Container
 from eventually import eventually
@@ -89,18 +88,6 @@ def offline(_: Stack, client: ClientPage) -> Iterator[None]:
     client.page.context.set_offline(False)
 
 
-@contextmanager
-def back_forward_cache(stack: Stack, client: ClientPage) -> Iterator[None]:
-    assert isinstance(client.page, Page)
-    client.page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.isRestored = persisted })")
-    visit(client.page, f"{url_of(stack)}no-page")
-    yield
-    # Not page.go_back(): it waits for a new document.
-    client.page.evaluate("history.back()")
-    eventually(lambda: client.page.evaluate("window.isRestored"), "the page comes back from the cache")
-    client.wait_for("close", code=1001, reason="page hidden")
-
-
 Fault = Callable[[Stack, ClientPage], AbstractContextManager[None]]
 FAULTS: list[Fault] = [
     restarted_backend,
@@ -108,5 +95,4 @@ FAULTS: list[Fault] = [
     killed_proxy,
     paused,
     offline,
-    back_forward_cache,
 ]

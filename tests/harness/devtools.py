@@ -1,4 +1,4 @@
-"""A page of Chromium without Playwright, which emulates the focus: Chromium does not freeze a page with the focus."""
+"""A page of Chromium without Playwright, which keeps pages from freezing and ignores the back-forward cache."""
 
 import json
 from contextlib import closing
@@ -8,6 +8,7 @@ from typing import Any
 import websocket
 from browser import DEVTOOLS
 from client import TIMEOUT
+from eventually import eventually
 
 
 class DevtoolsPage:
@@ -21,7 +22,13 @@ class DevtoolsPage:
         debugger = f"ws://{address}:{DEVTOOLS}/devtools/page/{tab}"
         self._ws = websocket.create_connection(debugger, timeout=TIMEOUT, suppress_origin=True)
         self._calls = 0
+        self.visit(url)
+
+    def visit(self, url: str) -> None:
+        """Load a page; wait until it has loaded."""
         self._call("Page.navigate", url=url)
+        loaded = f"location.href === '{url}' && document.readyState === 'complete'"
+        eventually(lambda: self.evaluate(loaded), f"{url} has loaded")
 
     def evaluate(self, expression: str, argument: Any = None) -> Any:
         """Return the value of an expression, or of the function that it is, like a page of Playwright."""
@@ -42,5 +49,6 @@ class DevtoolsPage:
         self._ws.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
         while (answer := json.loads(self._ws.recv())).get("id") != self._calls:
             pass  # an event
+        assert "result" in answer, answer
         result: dict[str, Any] = answer["result"]
         return result
