@@ -15,6 +15,8 @@ from load import ConnectionLoad
 from pairs import write_pair
 from stack import LONG_PING_TIMEOUT, REPOSITORY
 
+pytestmark = pytest.mark.long
+
 CLIENTS = 50
 FIRST_RELEASE = "v1.0.0"
 

@@ -43,6 +43,12 @@ LABEL org.opencontainers.image.version="${VERSION}" \\
     assert text.count(expected) == images > 0
 
 
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "site").glob("*.html")), ids=lambda path: path.name)
+def test_every_page_has_the_version_in_its_footer(page: Path) -> None:
+    (footer,) = re.findall(r"<footer.*?>(.*?)</footer>", page.read_text())
+    assert re.sub(r"<.*?>", "", footer) == f"wss {VERSION}"
+
+
 def test_the_metric_and_status_have_version_and_revision(start: Start, tmp_path: Path) -> None:
     server = start(RUN_DIR=str(tmp_path), WORKERS="2", WSS_VERSION=VERSION, WSS_REVISION=REVISION)
     server.wait_for("(serving)")  # the second worker
