@@ -18,7 +18,7 @@ from run import Run
 from stack import PROBE, Stack
 
 from chaos import rounds
-from chaos.faults import FAULTS, REPLICAS
+from chaos.faults import REPLICAS, faults_of
 
 PROXIES = ("nginx", "apache")
 _SHOWN = 20  # losses that are printed
@@ -30,26 +30,39 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30, help="how long each fault lasts (default: 30)")
     parser.add_argument("--rate", type=float, default=20, help="messages per second, of all clients (default: 20)")
     parser.add_argument("--fault", action="append", metavar="TEXT", help="only faults whose name contains the text")
+    parser.add_argument(
+        "--socketio", action="store_true", help="Socket.IO with connection state recovery, not our rooms"
+    )
     return parser.parse_args()
 
 
 def _run(engine: docker.DockerClient, run: Run, profile: str, options: argparse.Namespace) -> rounds.Result:
-    faults = [fault for fault in FAULTS if not options.fault or any(text in fault.name for text in options.fault)]
-    if not faults:
-        sys.exit(f"error: --fault={options.fault}: no fault has this in its name. Faults: {[f.name for f in FAULTS]}")
     with tempfile.TemporaryDirectory() as directory:
         ca = trustme.CA()
         ca.cert_pem.write_to_path(f"{directory}/ca.pem")
         certs = Path(directory, "certs")
         certs.mkdir()
         write_pair(ca.issue_cert("localhost"), certs)
-        settings = {**rounds.SETTINGS, "CERTS_DIR": str(certs), "HTTPS_PORT": rounds.free_port()}
-        stack = Stack(engine, run, f"{run.name}-{secrets.token_hex(4)}", profile, settings, PROBE)
+        stack = _stack(engine, run, profile, certs, is_socketio=options.socketio)
+        faults = [
+            each for each in faults_of(stack) if not options.fault or any(text in each.name for text in options.fault)
+        ]
+        if not faults:
+            names = ", ".join(each.name for each in faults_of(stack))
+            sys.exit(f"error: --fault={options.fault}: no fault has this in its name. The faults are: {names}")
         try:
-            stack.up(f"--scale=backend={REPLICAS}")
+            stack.up(f"--scale={stack.server}={REPLICAS}")
             return asyncio.run(rounds.run(stack, Path(directory, "ca.pem"), faults, options.seconds, rate=options.rate))
         finally:
             stack.remove()
+
+
+def _stack(engine: docker.DockerClient, run: Run, profile: str, certs: Path, *, is_socketio: bool) -> Stack:
+    project = f"{run.name}-{secrets.token_hex(4)}"
+    settings = {"CERTS_DIR": str(certs), "HTTPS_PORT": rounds.free_port()}
+    if is_socketio:
+        return rounds.SocketioStack(engine, run, project, profile, settings, rounds.SOCKETIO_FILES)
+    return Stack(engine, run, project, profile, {**rounds.SETTINGS, **settings}, PROBE)
 
 
 def main() -> int:

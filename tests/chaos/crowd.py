@@ -2,41 +2,43 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import cycle
 
-from client import Target
 from eventually import LIMIT, until
 
 from chaos.ledger import Ledger, Loss, Message
 from chaos.member import Member
+from chaos.socketio_member import SocketioMember
 
 # Seconds for a last message to reach all; then another one is sent.
 PATIENCE = 10.0
 
 
-class Crowd:
-    """`each` clients in each room."""
+NewMember = Callable[[str, str, Ledger, Counter[str]], Member | SocketioMember]
 
-    def __init__(self, target: Target, rooms: list[str], each: int, rate: float) -> None:
+
+class Crowd:
+    """`each` clients in each room; `new` creates one from room, name, ledger and counts."""
+
+    def __init__(self, new: NewMember, rooms: Iterable[str], each: int, rate: float) -> None:
         self.counts: Counter[str] = Counter()
         """Of all members: sent, live, resumed, dropped, and gaps by their reason."""
         self._rate = rate
-        self._tls = target.context()
-        self.members: list[Member] = []
+        self.members: list[Member | SocketioMember] = []
         self.ledgers: dict[str, Ledger] = {}
         for number, room in enumerate(rooms):
             names = [f"c{number * each + index}" for index in range(each)]
             ledger = self.ledgers[room] = Ledger(names)
-            self.members += [Member(target.url, self._tls, room, name, ledger, self.counts) for name in names]
+            self.members += [new(room, name, ledger, self.counts) for name in names]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Let the members connect and receive. Fails if a member ends, for example because of a final close code."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(member.run(), name=member.name) for member in self.members]
-            await until(lambda: all(member.positions for member in self.members), "all members are in their rooms")
+            await until(lambda: all(member.has_joined for member in self.members), "all members are in their rooms")
             yield
             for task in tasks:
                 task.cancel()
@@ -58,6 +60,11 @@ class Crowd:
         """Wait until so many more messages are kept."""
         wanted = self.kept + number
         await until(lambda: self.kept >= wanted, f"{number} more messages are kept")
+
+    async def attempt(self, number: int) -> None:
+        """Wait until so many more messages are sent, whether they are kept or not."""
+        wanted = self.counts["sent"] + number
+        await until(lambda: self.counts["sent"] >= wanted, f"{number} more messages are sent")
 
     async def rest(self) -> None:
         """Wait until all members have received what was sent last; after the limit, what is missing is lost."""
@@ -86,6 +93,11 @@ class Crowd:
     @property
     def kept(self) -> int:
         return sum(len(ledger.kept) for ledger in self.ledgers.values())
+
+    @property
+    def to_receive(self) -> int:
+        """The number of kept messages, each counted once per member of its room."""
+        return sum(len(self.ledgers[member.room].kept) for member in self.members)
 
     @property
     def missing(self) -> int:

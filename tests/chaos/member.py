@@ -8,7 +8,6 @@ from functools import partial
 from itertools import count
 
 from reconnecting import Client, Event
-from websockets.asyncio.client import ClientConnection
 from websockets.client import backoff
 from websockets.exceptions import ConnectionClosed
 
@@ -53,6 +52,10 @@ class Member(Client):
                 self._counts["live" if self.is_live else "resumed"] += 1
 
     @property
+    def has_joined(self) -> bool:
+        return bool(self.positions)
+
+    @property
     def is_connected(self) -> bool:
         return self._connection.done()
 
@@ -68,8 +71,15 @@ class Member(Client):
         self._counts["sent"] += 1
         return message
 
-    def connection(self) -> ClientConnection | None:
-        return self._connection.result() if self.is_connected else None
+    def pause(self) -> None:
+        """Stop reading."""
+        if self.is_connected:
+            self._connection.result().transport.pause_reading()
+
+    def cut(self) -> None:
+        """End the line without a close frame."""
+        if self.is_connected:
+            self._connection.result().transport.abort()
 
     def _delays(self) -> Iterator[float]:
         return _retry_delays()

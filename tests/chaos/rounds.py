@@ -3,20 +3,23 @@
 import asyncio
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from client import target_of
-from stack import Stack
+from stack import REPOSITORY, Stack
 
 from chaos.crowd import Crowd
 from chaos.faults import Fault
 from chaos.ledger import Loss
+from chaos.member import Member
+from chaos.socketio_member import SocketioMember, clients
 from chaos.table import State, heading, row
 
 # The last room keeps so little that clients which come back late get a gap.
-ROOMS = ["tea 1", "tea 2", "tea 3", "tea 4", "tea 5", "short"]
+ROOMS = ("tea 1", "tea 2", "tea 3", "tea 4", "tea 5", "short")
 MEMBERS = 10
 SETTINGS = {
     "APP": "apps.numbered:handler",
@@ -26,6 +29,14 @@ SETTINGS = {
     "PING_INTERVAL": "5",
     "PING_TIMEOUT": "10",
 }
+_SOCKETIO = Path("tests", "chaos", "socketio", "compose.yaml")
+SOCKETIO_FILES = tuple(REPOSITORY / file for file in ("compose.yaml", "upstream.yaml", _SOCKETIO))
+
+
+class SocketioStack(Stack):
+    """Socket.IO behind the same proxies, with the same hub."""
+
+    server = "app"
 
 
 class Result(NamedTuple):
@@ -52,11 +63,20 @@ async def run(
     seconds: float,
     *,
     rate: float,
-    rooms: Sequence[str] = ROOMS,
+    rooms: Iterable[str] = ROOMS,
     members: int = MEMBERS,
 ) -> Result:
     """Inject each fault for so many seconds, and at least once; print a row for each. The stack is running."""
-    crowd = Crowd(target_of(stack, ca), list(rooms), members, rate)
+    target = target_of(stack, ca)
+    if isinstance(stack, SocketioStack):
+        async with clients(stack.image("chaos-socketio"), f"https://{target.authority}", ca) as process:
+            crowd = Crowd(partial(SocketioMember, process), rooms, members, rate)
+            return await _run(crowd, stack, faults, seconds)
+    crowd = Crowd(partial(Member, target.url, target.context()), rooms, members, rate)
+    return await _run(crowd, stack, faults, seconds)
+
+
+async def _run(crowd: Crowd, stack: Stack, faults: Iterable[Fault], seconds: float) -> Result:
     print(heading(stack.profile), flush=True)
     async with crowd.running():
         await crowd.rest()
@@ -72,7 +92,7 @@ async def run(
                     if time.monotonic() > deadline:
                         break
             await crowd.rest()
-            print(row(fault.name, before, State.of(crowd), members), flush=True)
+            print(row(fault.name, before, State.of(crowd)), flush=True)
     return Result(crowd.kept, crowd.lost_in_silence(), crowd.repeated)
 
 

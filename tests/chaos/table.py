@@ -24,19 +24,20 @@ class State(NamedTuple):
 
     counts: Counter[str]
     kept: int
+    to_receive: int
     missing: int
     lost: int
 
     @classmethod
     def of(cls, crowd: Crowd) -> "State":
-        return cls(Counter(crowd.counts), crowd.kept, crowd.missing, len(crowd.lost_in_silence()))
+        return cls(Counter(crowd.counts), crowd.kept, crowd.to_receive, crowd.missing, len(crowd.lost_in_silence()))
 
 
 def heading(title: str) -> str:
     return "  ".join([title.ljust(_NAME_WIDTH), *HEADINGS])
 
 
-def row(name: str, before: State, after: State, members_per_room: int) -> str:
+def row(name: str, before: State, after: State) -> str:
     """Return the counts of one fault. Each kept message is `to receive` by all members of its room."""
     counts = after.counts - before.counts
     gaps = {reason.removeprefix("gap "): number for reason, number in counts.items() if reason.startswith("gap ")}
@@ -44,7 +45,7 @@ def row(name: str, before: State, after: State, members_per_room: int) -> str:
     values = (
         counts["sent"],
         kept,
-        kept * members_per_room,
+        after.to_receive - before.to_receive,
         counts["live"],
         counts["resumed"],
         counts["dropped"],

@@ -19,6 +19,6 @@ def test_no_client_loses_a_kept_message_in_silence(profile: str, new_stack: NewS
     stack.up("--scale=backend=2")
     faults = [fault for fault in FAULTS if fault.name in SHORT]
     assert len(faults) == len(SHORT)
-    result = asyncio.run(rounds.run(stack, ca_file, faults, 2, rate=40, rooms=["tea", "short"], members=6))
+    result = asyncio.run(rounds.run(stack, ca_file, faults, 2, rate=40, rooms=("tea", "short"), members=6))
     assert (result.lost, result.repeated) == ([], 0)
     assert result.kept > 0
