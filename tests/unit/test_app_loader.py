@@ -9,7 +9,7 @@ from wss.process.app_loader import load_application
 
 
 def test_the_example_handlers_are_loaded() -> None:
-    for name in ("ok", "echo", "whoami"):
+    for name in ("ok", "echo", "whoami", "relay"):
         assert load_application(f"apps.{name}:handler").handler.__name__ == "handler"
 
 
