@@ -1,7 +1,7 @@
 """A year of renewals, hour by hour: certificates of 64, 47, 45 and 6 days, with failing validations in between.
 
-The schedule of the service is the real one; certbot's part is its rule for renewals. Real renewals of certificates that
-last a minute are in tests/faults/test_acme.py.
+The schedule of the service is the real one; certbot's part is its rule for renewals. tests/faults/test_acme_year.py has
+the same year with the real certbot and Pebble.
 """
 
 import random
