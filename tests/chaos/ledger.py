@@ -75,14 +75,17 @@ class Ledger:
         """Record that the sender knows that the message is kept."""
         self._acknowledged.add(message)
 
-    def receive(self, member: str, position: str, message: Message) -> None:
-        """Record a message that the member received."""
+    def receive(self, member: str, position: str | None, message: Message) -> None:
+        """Record a message that the member received; Socket.IO can deliver one without a position."""
         record = self._members[member]
         if message in record.messages:
             self.repeated.append((member, message))
         record.messages.add(message)
-        record.at = self._place(position)
-        self._places.setdefault(message, record.at)
+        if position is None:
+            self._acknowledged.add(message)
+        else:
+            record.at = self._place(position)
+            self._places.setdefault(message, record.at)
 
     def start(self, member: str, position: str, *, gap: bool) -> None:
         """Record a start, with which the member's position changes; with a gap it is a notice."""

@@ -111,15 +111,18 @@ class SocketioMember:
         self.has_joined |= kind == "joined"
         self.is_connected = kind != "lost"
 
-    def _receive(self, message: Message, stream_id: str, *, is_resumed: bool) -> None:
+    def _receive(self, message: Message, stream_id: str | None, *, is_resumed: bool) -> None:
         if message in self._received:
             self._counts["dropped"] += 1
             return
         self._received.add(message)
+        self._counts["resumed" if is_resumed else "live"] += 1
+        if stream_id is None:  # the server has not written it to the hub
+            self.ledger.receive(self.name, None, message)
+            return
         milliseconds, _, sequence = stream_id.partition("-")
         offset = 1000 * int(milliseconds) + int(sequence)
         if self._is_told:
             self.ledger.start(self.name, f"0:{offset - 1}", gap=True)
             self._is_told = False
         self.ledger.receive(self.name, f"0:{offset}", message)
-        self._counts["resumed" if is_resumed else "live"] += 1

@@ -95,6 +95,14 @@ def test_a_message_that_is_neither_acknowledged_nor_received_is_not_kept() -> No
     assert _ledger("a:1", "", "a:2").kept == {ONE, THREE}
 
 
+def test_a_message_without_a_position_that_only_one_member_received_is_lost() -> None:
+    ledger = _ledger("a:1", "", "a:2")
+    for number, message in ((1, ONE), (2, THREE)):
+        ledger.receive("bob", f"a:{number}", message)
+    ledger.receive("bob", None, TWO)
+    assert _lost(ledger) == [("ann", TWO)]
+
+
 @given(st.lists(st.sampled_from(["received", "told", "lost"]), min_size=1, max_size=30), st.integers(0, 2))
 def test_exactly_the_messages_without_a_notice_are_lost(fates: list[str], restarts: int) -> None:
     positions = [f"{'abc'[index * (restarts + 1) // len(fates)]}:{index + 1}" for index in range(len(fates))]
