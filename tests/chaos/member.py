@@ -42,14 +42,14 @@ class Member(Client):
 
     async def run(self) -> None:
         """Receive until cancelled. Raises ConnectionClosed if the server closes with a final code."""
-        async for event in self:
-            if event.room is None:
-                self._take_reply(event)
-            elif event.message is not None:
-                sender, number = str(event.message).split()
-                assert event.position
-                self.ledger.receive(self.name, event.position, Message(sender, int(number)))
-                self._counts["live" if self.is_live else "resumed"] += 1
+        try:
+            async for event in self:
+                self._process(event)
+        finally:
+            if self.is_connected:
+                # Not a close handshake: the loop may end before the transport is closed.
+                self.cut()
+                await self._connection.result().wait_closed()
 
     @property
     def has_joined(self) -> bool:
@@ -80,6 +80,15 @@ class Member(Client):
         """End the line without a close frame."""
         if self.is_connected:
             self._connection.result().transport.abort()
+
+    def _process(self, event: Event) -> None:
+        if event.room is None:
+            self._take_reply(event)
+        elif event.message is not None:
+            sender, number = str(event.message).split()
+            assert event.position
+            self.ledger.receive(self.name, event.position, Message(sender, int(number)))
+            self._counts["live" if self.is_live else "resumed"] += 1
 
     def _delays(self) -> Iterator[float]:
         return _retry_delays()
