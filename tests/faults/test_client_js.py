@@ -1,4 +1,4 @@
-"""site/client.js in Chromium: whatever happens to its line, it comes back, and misses nothing or is told of a gap.
+"""site/client.js in Chromium: it reconnects after each kind of failure, and receives every message or a gap event.
 
 One profile is enough: what each profile promises to clients is in the other files.
 """

@@ -1,4 +1,4 @@
-"""STOP_DRAIN: connections whose worker or proxy is to stop are told so, and have time to end by themselves."""
+"""STOP_DRAIN: handlers of connections whose worker or proxy is about to stop learn it, and have time to end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
