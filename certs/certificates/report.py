@@ -1,5 +1,6 @@
 """Log lines, and the health of the service in one sentence."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,9 +30,13 @@ class Report:
         self._error_since = 0.0
         self._reported_error = ""
 
-    def log(self, text: str) -> None:
-        """Write a line to the log."""
-        print(f"certs: {text}", flush=True)
+    def log(self, text: str, level: str = "info") -> None:
+        """Write a line to the log; in JSON with the keys and levels of the backend's log."""
+        if self._settings.json_log:
+            time_ = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            print(json.dumps({"event": text, "time": time_, "level": level, "logger": "certs"}), flush=True)
+        else:
+            print(f"certs: {text}", flush=True)
 
     def log_pair(self, pair: Pair) -> None:
         """Log the names and the expiry of the published pair."""
@@ -42,11 +47,11 @@ class Report:
             f"serving {', '.join(pair.names)} until {pair.expiry:%Y-%m-%d}, {pair.days_left} days from now{source}"
         )
         for note in pair.notes:
-            self.log(f"warning: {note}")
+            self.log(f"warning: {note}", "warning")
         if self._expires_soon(pair):
             left = pair.expiry - datetime.now(UTC)
             days = f"fewer than {self._settings.warn_days} days" if left.days else f"{left.seconds // 3600} hours"
-            self.log(f"{days} are left (CERTS_WARN_DAYS). Put a renewed pair there")
+            self.log(f"{days} are left (CERTS_WARN_DAYS). Put a renewed pair there", "warning")
 
     def set_error(self, error: str) -> None:
         """Report the error if the service has been failing for REPORT_DELAY."""
@@ -55,7 +60,7 @@ class Report:
         if now - self._error_since >= REPORT_DELAY and error != self._reported_error:
             self._reported_error = error
             where = "" if self._settings.order else f"{self._settings.certs_dir}: "
-            self.log(f"{where}{error}. The previous pair stays in use")
+            self.log(f"{where}{error}. The previous pair stays in use", "error")
 
     def clear_error(self) -> None:
         """Return to healthy."""

@@ -69,10 +69,10 @@ class CertificateService:
                 self._publish_for_some_names(pair)
                 return
         except CertificateError as error:  # it expired while the stack was stopped, or DOMAIN was changed
-            self._report.log(f"the stored pair cannot be served: {error}")
+            self._report.log(f"the stored pair cannot be served: {error}", "warning")
         self._temporary = temporary_pair(self._settings.domain)
         self._publish(self._add_client_files(self._temporary))
-        self._report.log("serving an untrusted temporary certificate until the ACME server has issued one")
+        self._report.log("serving an untrusted temporary certificate until the ACME server has issued one", "warning")
 
     def _publish_for_some_names(self, pair: Pair) -> None:
         """Publish the pair if it covers at least one name: the others may just have been added to DOMAIN."""

@@ -26,6 +26,7 @@ class Settings:
     client_crl: str = ""
     password_file: str = ""
     """The file in CERTS_DIR with the password of an encrypted key or a PKCS#12 file; empty: none."""
+    json_log: bool = False
     order: Order | None = None
     """What to request from an ACME server; None: the certificate comes from files."""
 
@@ -54,6 +55,7 @@ def read_settings(environ: "os._Environ[str]") -> Settings:
         client_ca=ca,
         client_crl=crl,
         password_file=password_file,
+        json_log=(environ.get("LOG_FORMAT") or "").strip().lower() == "json",  # `check` has refused other words
         order=_order(environ, names) if source == "acme" else None,
     )
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import secrets
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_both_proxies_log_the_same_keys(stack: Stack, target: Target) -> None:
     path = f"/{secrets.token_hex(8)}"
     http_request(target, path=path)
     assert list(_logged(stack, path)) == [
-        *("time", "id", "client", "host", "method", "path", "protocol", "status", "milliseconds", "bytes_out"),
+        *("time", "id", "client", "host", "method", "path", "protocol", "status", "seconds", "bytes_out"),
         *("bytes_in", "tls", "cipher", "group", "upstream", "upstream_status", "agent"),
     ]
 
@@ -71,7 +72,7 @@ def test_a_token_in_the_query_is_not_logged(stack: Stack, target: Target) -> Non
 
 
 def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, connect: Connect) -> None:
-    agent = secrets.token_hex(8)
+    agent, started = secrets.token_hex(8), time.monotonic()
     ws = connect(target, header={"User-Agent": agent})
     ws.send("tom")
     assert ws.recv() == "ok"
@@ -89,9 +90,13 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
     assert logged["cipher"].startswith("TLS_")
     networks = stack.container("backend").attrs["NetworkSettings"]["Networks"]
     assert logged["upstream"] == f"{networks[f'{stack.project}_inner']['IPAddress']}:8282"
-    assert logged["bytes_in"] > "0"
+    assert logged["bytes_in"] > 0
     assert logged["bytes_out"] > 0
 
     # The backend logs the same connection with the same id.
     closed = json.loads(stack.wait_for_log("backend", f'"{logged["id"]}"'))
     assert (closed["event"], closed["client"], closed["messages_in"]) == ("closed", logged["client"], 1)
+    # What both log has one type and one unit.
+    for key in closed.keys() & logged.keys():
+        assert isinstance(closed[key], str) == isinstance(logged[key], str), key
+    assert closed["seconds"] <= logged["seconds"] + 0.1 <= time.monotonic() - started + 1

@@ -1,5 +1,6 @@
 """A proxy's limit of websockets: one more is refused at once with a log line, and open websockets and the page work."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,14 @@ from time_limit import time_limit
 
 pytestmark = pytest.mark.profiles("nginx", "apache")
 
-LOGGED = {"nginx": 'limiting connections by zone "websockets"', "apache": "mod_qos(012)"}
+LOGGED = {"nginx": "limiting connections by zone", "apache": "mod_qos(012)"}
 
 
 def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
     profile: str, new_stack: NewStack, ca_file: Path, connect: Connect
 ) -> None:
     # With two replicas: for its own limit, the proxy must not try another replica.
-    stack = new_stack(profile, WS_PATHS="/wss,/ws/*,/", PROXY_CONNECTIONS="3")
+    stack = new_stack(profile, WS_PATHS="/wss,/ws/*,/", PROXY_CONNECTIONS="3", LOG_FORMAT="json")
     stack.up("--scale=backend=2")
     target = target_of(stack, ca_file)
     # One limit for all paths.
@@ -29,9 +30,19 @@ def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert "none has room" in refused.text
     assert http_request(target, path="/").status == 200
-    stack.wait_for_log(profile, LOGGED[profile])
+    logged = json.loads(stack.wait_for_log(profile, LOGGED[profile]))
+    level, logger = {"nginx": ("warning", "nginx"), "apache": ("error", "apache2")}[profile]
+    assert (logged["level"], logged["logger"]) == (level, logger)
     opened.pop().close()
     eventually(lambda: http_request(target, headers=UPGRADE).status == 101, "a client gets 101 after one has closed")
     for ws in opened:
         ws.send("tom")
         assert ws.recv() == "ok"
+
+    # With LOG_FORMAT=json, every line of every log is JSON, until the end; and nothing delays the end.
+    with time_limit(8, "the proxy ends"):
+        stack.container().stop(timeout=60)
+    lines = [line for container in stack.containers() for line in container.logs().decode().splitlines()]
+    errors = [line for line in map(json.loads, lines) if "event" in line]
+    assert {"certs", logger, "wss.server"} <= {line["logger"] for line in errors}
+    assert all({"event", "time", "level"} <= line.keys() for line in errors)

@@ -20,6 +20,7 @@ class ProxySettings:
     """Max open WebSockets and requests to HTTP_PATHS."""
     https_port: int = field(metadata=setting("HTTPS_PORT", "443", addresses.published_port))
     """The published port, for redirects."""
+    log_format: str = field(metadata=setting("LOG_FORMAT", "auto", parsers.log_format))
 
 
 @dataclass(frozen=True)
