@@ -76,7 +76,9 @@ def store(certs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def acme_service(client_ca: str = "") -> CertificateService:
-    return CertificateService(Settings("acme", "certs/live", ["localhost"], 14, order=Order(["localhost"]), client_ca=client_ca))
+    return CertificateService(
+        Settings("acme", "certs/live", ["localhost"], 14, order=Order(["localhost"]), client_ca=client_ca)
+    )
 
 
 @pytest.mark.parametrize("names", [(), ("localhost",), ("other.example",)], ids=["nothing", "expired", "other names"])
