@@ -74,6 +74,7 @@ bench/.venv: bench/requirements.txt
 clean:
 	rm -rf .venv bench/.venv .hypothesis .*_cache sbom
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
-	    --filter 'reference=wss-sslyze' --filter 'reference=wss-swarm-node' --filter 'reference=wss-bench*' \
+	    --filter 'reference=wss-sslyze' --filter 'reference=wss-browsers' \
+	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-bench*' \
 	    | xargs --no-run-if-empty docker image rm --force
 	docker builder prune --force

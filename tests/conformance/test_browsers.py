@@ -1,0 +1,66 @@
+"""Row 17 of the contract in Firefox and WebKit: the page, its websocket, its reconnect; an unknown CA is refused."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from browser import url_of
+from docker.models.containers import Container
+from eventually import eventually
+from stack import REPOSITORY, Stack
+
+BROWSERS = ("firefox", "webkit")
+# What they report for a certificate of an unknown CA.
+REFUSED = {"firefox": "SEC_ERROR_UNKNOWN_ISSUER", "webkit": "about:blank instead of the page"}
+
+
+@pytest.fixture(scope="session")
+def browsers() -> str:
+    """The image of both."""
+    image = "wss-browsers"
+    subprocess.run([REPOSITORY / "tools" / "engine"], check=True)
+    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent / "browsers"], check=True)
+    return image
+
+
+@contextmanager
+def _visit(browsers: str, stack: Stack, name: str, ca_file: Path | None) -> Iterator[Container]:
+    command = [name, url_of(stack)]
+    visitor = stack.start_beside(browsers, {"/ca.pem": ca_file} if ca_file else {}, command=command, shm_size="512m")
+    try:
+        yield visitor
+    finally:
+        visitor.remove(force=True, v=True)
+
+
+def _wait_for(visitor: Container, text: str) -> None:
+    def is_logged() -> bool:
+        visitor.reload()
+        log = visitor.logs().decode()
+        assert text in log or visitor.status == "running", log
+        return text in log
+
+    eventually(is_logged, f"the browser logs {text!r}")
+
+
+@pytest.mark.parametrize("name", BROWSERS)
+def test_the_page_gets_a_reply_and_reconnects_after_a_restart(
+    stack: Stack, browsers: str, name: str, ca_file: Path
+) -> None:
+    with _visit(browsers, stack, name, ca_file) as visitor:
+        _wait_for(visitor, "reply")
+        stack.container(stack.server).restart()
+        _wait_for(visitor, "lost")
+        assert visitor.wait()["StatusCode"] == 0, visitor.logs().decode()
+        assert visitor.logs().decode().count("ok") == 2
+
+
+@pytest.mark.parametrize("name", BROWSERS)
+def test_an_unknown_ca_is_refused(stack: Stack, browsers: str, name: str) -> None:
+    with _visit(browsers, stack, name, None) as visitor:
+        assert visitor.wait()["StatusCode"] == 1
+        log = visitor.logs().decode()
+        assert "refused: " in log
+        assert REFUSED[name] in log
