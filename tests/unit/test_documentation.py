@@ -1,4 +1,4 @@
-"""The pages name only what exists: files, headings, settings, make targets, services, options, metrics."""
+"""The pages name only what exists: files, headings, settings, make targets, services, options, metrics, calls."""
 
 import re
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 import typer.main
 from server import REPOSITORY
 from wss.config.names import INTERNAL, SETTINGS, resembled
+from wss.rooms.api import Rooms
 
 from doctor.__main__ import app as doctor
 
@@ -25,9 +26,10 @@ OTHER_VARIABLES = {"API_KEY", "TOKEN", "RELAY_URL", "NODE_EXTRA_CA_CERTS", "PYTH
     *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL", "CHAOS")
 }
 # Files that a user, or a command on the page, creates.
-CREATED = {"compose.override.yaml", "handlers/shout.py", "handlers/test_shout.py", "handlers/shop.py"} | {
-    *("handlers/requirements.txt", "certs/live/ca.pem", "certs/live/server.pem", "certs/live/server.key"),
-    "bench/.venv/bin/python",
+CREATED = {
+    *("compose.override.yaml", "certs/live/ca.pem", "certs/live/server.pem", "certs/live/server.key"),
+    *(f"handlers/{name}.py" for name in ("shout", "test_shout", "shop", "tom", "group")),
+    *("handlers/requirements.txt", "bench/.venv/bin/python"),
 }
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -145,6 +147,10 @@ def metrics(page: Path) -> set[str]:
     return {name for name in names if not re.search(rf'"{name}(?:_total)?"', code)}
 
 
+def calls_of_rooms(page: Path) -> set[str]:
+    return {name for name in re.findall(r"\brooms\.([a-z_]+)\(", code_of(page)) if not hasattr(Rooms, name)}
+
+
 Check = Callable[[Path], set[str]]
 # Each returns the names on a page that do not exist; the text has one such name.
 CHECKS: dict[Check, tuple[str, str]] = {
@@ -159,6 +165,7 @@ CHECKS: dict[Check, tuple[str, str]] = {
     options: ("    docker compose run --rm doctor --fast wss://localhost/wss", "--fast"),
     paths: ("See `nginx/missing.conf`.", "nginx/missing.conf"),
     metrics: ("See `wss_coffees_total{size}`.", "wss_coffees"),
+    calls_of_rooms: ("Call `rooms.shout(room)`.", "shout"),
 }
 
 
