@@ -15,6 +15,9 @@
 const RETRIED = { 1001: 0, 1006: 0, 1011: 3, 1012: 0, 1013: 3, 1014: 3 };
 const FIRST_DELAY = 1000, MAX_DELAY = 30000, MIN_UPTIME = 5000, CONNECT_TIMEOUT = 10000; // ms
 const HEARTBEAT_INTERVAL = 20000, HEARTBEAT_TIMEOUT = 10000; // ms
+// With 1000 and this reason, WeChat itself has closed a connection in the background. Developers report it, its manual does not:
+// https://developers.weixin.qq.com/community/develop/doc/000a0cbd84c480897c1e455105b800
+const SUSPENDED = "interrupted";
 const nothing = () => {};
 
 export function connect(url, options) {
@@ -32,7 +35,10 @@ export function connect(url, options) {
       if (heartbeat) beat();
     }));
     mine.onMessage(ifCurrent(({ data }) => receive(data)));
-    mine.onClose(ifCurrent(({ code, reason }) => closed(code || 1006, reason || "")));
+    mine.onClose(ifCurrent(({ code, reason }) => {
+      const isLost = !code || (code === 1000 && reason === SUSPENDED);
+      closed(isLost ? 1006 : code, reason || "");
+    }));
     // Without a close event, if the connection could not be opened.
     mine.onError(ifCurrent(({ errMsg }) => closed(1006, errMsg)));
   }

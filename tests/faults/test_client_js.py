@@ -268,6 +268,16 @@ def test_the_clients_for_node_and_wechat_miss_nothing_and_end_after_a_refusal(
     assert container.wait()["StatusCode"] == 0
 
 
+def test_a_wechat_client_that_was_suspended_comes_back(shared: Stack, start_node: StartNode) -> None:
+    container = start_node("wechat", CLIENTS["wechat"], "suspended")
+    _wait_for_line(container, "members")
+    # What WeChat reports after it has closed a connection in the background.
+    shared.run_in("backend", "close", "--room", "suspended", "--code", "1000", "--reason", "interrupted")
+    _wait_for_line(container, "close 1006 interrupted true")
+    push(shared, "suspended", range(1))
+    _wait_for_line(container, "message 0")
+
+
 def test_500_clients_come_back_over_the_window_and_not_in_one_instant(shared: Stack, start_node: StartNode) -> None:
     number, window = 500, 4_000
     container = start_node("spread", "site/client.js", str(number), str(window))
