@@ -185,9 +185,11 @@ class CertificateService:
             return pair
         pair = source.find()
         if pair and is_development(pair) and (public := [name for name in domain if is_public(name)]):
+            unusable = source.unusable()
             raise CertificateError(
                 f"the pair there is a development pair, which no client trusts, and DOMAIN has {public[0]}. Put your"
                 f" pair there in its place ({CERTIFICATE} and {KEY}), or set CERTS=dev to serve it nevertheless"
+                + (f". Not usable: {unusable}" if unusable else "")
             )
         return pair
 

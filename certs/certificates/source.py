@@ -76,6 +76,13 @@ class Source:
             raise CertificateError(f"no certificate there has its private key in PEM: {found}")
         return None
 
+    def unusable(self) -> str:
+        """Describe what is there beside a pair with the usual names, and why it is not served."""
+        password = self._password
+        files = self._read(self.directory, password)
+        _, broken = self._lineages(password)
+        return describe({**{name: each for name, each in files.items() if name not in (CERTIFICATE, KEY)}, **broken})
+
     def read_named(self) -> Pair | None:
         """Return the pair with one of the usual names in the directory itself."""
         return _named_pair(self._read(self.directory, self._password))

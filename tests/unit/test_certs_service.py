@@ -205,6 +205,19 @@ def test_for_public_names_no_development_pair_is_made(certs: Path, domain: str) 
         new_service(domain=domain).start()
 
 
+@pytest.mark.parametrize("directory", [".", "live/example.com"])
+def test_files_that_cannot_replace_a_development_pair_are_reported(certs: Path, ca: trustme.CA, directory: str) -> None:
+    new_service().start()
+    (certs / directory).mkdir(parents=True, exist_ok=True)
+    leaf = ca.issue_cert("example.com")
+    (certs / directory / "example.crt").write_bytes(leaf.cert_chain_pems[0].bytes())
+    with pytest.raises(CertificateError) as error:
+        new_service(domain="example.com").start()
+    assert "which no client trusts, and DOMAIN has example.com" in str(error.value)
+    assert "example.crt is a certificate for example.com, and its private key is not there" in str(error.value)
+    assert "ca.pem" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["server.pfx", "example.crt", "example.key", "private.txt", "server.p7b", "ca.pem"])
 @pytest.mark.parametrize("domain", ["localhost", "example.com"])
 def test_no_development_pair_is_made_beside_a_certificate_or_a_key(
