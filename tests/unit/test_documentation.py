@@ -27,7 +27,13 @@ OTHER_VARIABLES = {"API_KEY", "TOKEN", "RELAY_URL", "NODE_EXTRA_CA_CERTS", "PYTH
 }
 # Files that a user, or a command on the page, creates.
 CREATED = {
-    *("compose.override.yaml", "certs/live/ca.pem", "certs/live/server.pem", "certs/live/server.key"),
+    *(
+        "compose.override.yaml",
+        "certs/live/ca.pem",
+        "certs/live/server.pem",
+        "certs/live/server.key",
+        "certs/live/password",
+    ),
     *(f"handlers/{name}.py" for name in ("shout", "test_shout", "shop", "tom", "group")),
     *("handlers/requirements.txt", "bench/.venv/bin/python"),
 }

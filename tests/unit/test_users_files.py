@@ -9,7 +9,7 @@ from test_settings_agree import documented
 
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
 # The files in a directory of the list.
-EXAMPLES = {"handlers/": "handlers/shop.py", "certs/live": "certs/live/server.pem"}
+EXAMPLES = {"handlers/": "handlers/shop.py", "secrets/": "secrets/api_key", "certs/live": "certs/live/server.pem"}
 
 
 def users_files() -> list[str]:
@@ -18,7 +18,7 @@ def users_files() -> list[str]:
         r"^Keep your own files in places that git ignores: (.*)\.$", OPERATIONS.read_text(), re.MULTILINE
     )
     names = re.findall(r"`(.*?)`", line)
-    assert {"compose.override.yaml", "handler.env", "handlers/", "certs/live", ".env"} == set(names)
+    assert {"compose.override.yaml", "handler.env", "handlers/", "secrets/", "certs/live", ".env"} == set(names)
     return [EXAMPLES.get(name, name) for name in names]
 
 
