@@ -210,7 +210,7 @@ def test_each_page_that_the_code_names_exists() -> None:
         "grep",
         "-Ioh",
         "--extended-regexp",
-        r"(^|[^a-z0-9_/.-])docs/[a-z0-9_-]+\.md",
+        r"(^|[^a-z0-9_/.-])docs/[a-z0-9_/-]+\.md",
         "--",
         ":!tests/unit",
     ]
