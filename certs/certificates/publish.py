@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from certificates import CertificateError
 from certificates.clients import RevocationList
 from certificates.pair import Pair
 from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY, REVOKED
@@ -55,15 +56,27 @@ def discard(directory: Path) -> None:
 
 
 def publish(directory: Path) -> None:
-    """Change the owner of the staged pair to READER_UID, point the link to it by one rename, and delete old pairs."""
-    for path in (*directory.iterdir(), directory):
-        os.chown(path, READER_UID, READER_UID)
+    """Give the staged pair to its reader, point the link to it by one rename, and delete old pairs."""
+    # Without root, the reader runs as the same user, as the containers of a pod do.
+    if os.geteuid() == 0:
+        _change_owner(directory)
     volume = directory.parent
     _replace_link(volume / CURRENT, directory.name)
     pairs = sorted(volume.glob("pair-*"), key=lambda path: path.stat().st_mtime_ns)
     for old in pairs[:-KEPT_PAIRS]:
         if old != directory:
             discard(old)
+
+
+def _change_owner(directory: Path) -> None:
+    try:
+        for path in (*directory.iterdir(), directory):
+            os.chown(path, READER_UID, READER_UID)
+    except PermissionError as error:
+        raise CertificateError(
+            f"the pair cannot be given to user {READER_UID} ({error.strerror}). Add the capability CHOWN, or run the"
+            f" certificate service as user {READER_UID}"
+        ) from None
 
 
 def publish_expiry(timestamp: float, volume: Path) -> None:

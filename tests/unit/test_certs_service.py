@@ -339,3 +339,31 @@ def test_near_expiry_makes_it_unhealthy_only_after_the_startup_grace(
     write_pair(ca.issue_cert("localhost", not_after=NOW + timedelta(days=90)), certs)
     running.poll()
     assert health(certs) == "ok"
+
+
+def mount_secret(certs: Path, generation: str, leaf: trustme.LeafCert, ca: trustme.CA) -> None:
+    """Write tls.crt, tls.key and ca.crt as the kubelet does: links into a directory that one rename replaces."""
+    (certs / f"..{generation}").mkdir()
+    write_pair(leaf, certs / f"..{generation}")
+    for given, name in (("server.pem", "tls.crt"), ("server.key", "tls.key")):
+        (certs / f"..{generation}" / given).rename(certs / f"..{generation}" / name)
+    ca.cert_pem.write_to_path(certs / f"..{generation}" / "ca.crt")
+    (certs / "..new").symlink_to(f"..{generation}")
+    (certs / "..new").replace(certs / "..data")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        if not (certs / name).is_symlink():
+            (certs / name).symlink_to(f"..data/{name}")
+
+
+def test_a_secret_of_kubernetes_is_read_as_it_is_mounted(certs: Path, clock: Clock) -> None:
+    root = trustme.CA()
+    ca = root.create_child_ca()
+    first, second = ca.issue_cert("localhost"), ca.issue_cert("localhost")
+    mount_secret(certs, "1", first, root)
+    running = CertificateService(Settings("files", "certs", ["localhost"], 0))
+    running.start()
+    assert published(certs).startswith(first.cert_chain_pems[0].bytes())
+    mount_secret(certs, "2", second, root)
+    poll_repeatedly(running, clock)
+    assert published(certs).startswith(second.cert_chain_pems[0].bytes())
+    assert health(certs) == "ok"

@@ -111,6 +111,14 @@ def _app_origin(value: str, host: str, wildcard: str | None) -> str:
     return value
 
 
+def host(value: str) -> str:
+    """Parse a host name or an IPv4 address."""
+    with suppress(ValueError):
+        if not value.startswith("["):
+            return _host(value)
+    raise ValueError("not a host name. Give one without scheme, port or path, for example backend.internal.example")
+
+
 def upstream(value: str) -> str:
     """Parse host:port of the server behind the proxies."""
     if re.match(r"(https|wss):", value, re.IGNORECASE):

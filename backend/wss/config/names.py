@@ -31,7 +31,7 @@ OF_COMPOSE = (
 # Set by images or overlays, not by an operator.
 INTERNAL = (
     *("PORT", "METRICS_PORT", "RUN_DIR", "TLS_DIR", "PAGE", "CHALLENGES"),
-    *("EXPIRY_FILE", "REVOKED_FILE", "HUB_PASSWORD_FILE", "REPLICAS", "TRUSTED_PROXIES"),
+    *("EXPIRY_FILE", "REVOKED_FILE", "HUB_PASSWORD_FILE", "REPLICAS", "TRUSTED_PROXIES", "BACKEND"),
 )
 _OF_BACKEND_AND_PROXIES = {each.name for part in (Settings, UpstreamSettings) for each in settings_of(part).values()}
 SETTINGS = tuple(sorted((_OF_BACKEND_AND_PROXIES - {*INTERNAL}) | {*OF_OTHER_SERVICES, *OF_SWARM, *OF_COMPOSE}))

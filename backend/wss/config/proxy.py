@@ -24,6 +24,14 @@ class ProxySettings:
 
 
 @dataclass(frozen=True)
+class BackendSettings(ProxySettings):
+    """What the proxies need in front of our backend."""
+
+    backend: str = field(metadata=setting("BACKEND", "backend", addresses.host))
+    """The host name that resolves to all replicas. nginx knows no search domains."""
+
+
+@dataclass(frozen=True)
 class UpstreamSettings(ProxySettings):
     """What the proxies enforce in front of a server that is not our backend."""
 
@@ -53,7 +61,7 @@ def check_with_backend(environment: Mapping[str, str]) -> None:
             f"{', '.join(ignored)}: only a server of your own has this."
             " Set COMPOSE_FILE=compose.yaml:upstream.yaml, or unset it"
         )
-    read(ProxySettings, environment)
+    read(BackendSettings, environment)
 
 
 def read_upstream_settings(environment: Mapping[str, str]) -> UpstreamSettings:
