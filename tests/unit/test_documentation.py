@@ -17,7 +17,6 @@ README = REPOSITORY / "README.md"
 PAGES = (
     *sorted(REPOSITORY.glob("*.md")),
     *sorted((REPOSITORY / "docs").rglob("*.md")),
-    *sorted((REPOSITORY / "deploy").glob("*.md")),
 )
 DIRECTORIES = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith("."))
 COMPOSE_FILES = (*REPOSITORY.glob("*.yaml"), *REPOSITORY.glob("examples/*/compose.yaml"))

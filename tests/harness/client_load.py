@@ -1,4 +1,4 @@
-"""Clients of all hosts of a swarm: long-lived ones that reconnect, and short-lived ones; close codes are recorded."""
+"""Clients of one or several hosts: long-lived ones that reconnect, and short-lived ones; close codes are recorded."""
 
 import threading
 import time
@@ -11,7 +11,6 @@ import websocket
 from client import TIMEOUT, Target
 from eventually import eventually
 
-CLIENTS = 30  # long-lived ones
 INTERVAL = 0.1  # seconds between two short-lived clients
 # Seconds without a frame (the server pings every 5 s), after which a client considers its connection dead.
 IDLE_TIMEOUT = 25.0
@@ -20,20 +19,21 @@ IDLE_TIMEOUT = 25.0
 class ClientLoad:
     """Runs the clients while the context is active; a closed client reconnects at once."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[Target], long_lived: int = 30) -> None:
         self._targets = targets
+        self._long_lived = long_lived
         self.close_codes: Counter[int] = Counter()  # of the long-lived clients
         self.failed_connects: list[str] = []  # no host accepted the client
         self.opened = 0  # connections of the long-lived clients
         self.short_lived = 0
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run_long_lived, args=(number,)) for number in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._run_long_lived, args=(number,)) for number in range(long_lived)]
         self._threads.append(threading.Thread(target=self._run_short_lived))
 
     def __enter__(self) -> "ClientLoad":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.short_lived >= 3 and self.opened >= CLIENTS, "all clients are connected")
+        eventually(lambda: self.short_lived >= 3 and self.opened >= self._long_lived, "all clients are connected")
         return self
 
     def __exit__(self, *_: object) -> None:
