@@ -38,6 +38,10 @@ class Application:
         """Whether the handler serves this path: each one, unless it is a Router."""
         return not isinstance(self.handler, Router) or self.handler.find(path) is not None
 
+    def route(self, path: str) -> str | None:
+        """Return the route that serves this path, as the handler wrote it; None if it is not a Router."""
+        return self.handler.template(path) if isinstance(self.handler, Router) else None
+
     async def refuse(self, connection: Connection) -> HttpResponse | None:
         """Return the response of process_request, or None if the websocket is accepted."""
         if self.process_request is None:

@@ -34,7 +34,7 @@ class Router:
     """A handler that calls the handler of the first route that matches the path."""
 
     def __init__(self) -> None:
-        self._routes: list[tuple[re.Pattern[str], dict[str, Callable[[str], Any]], RouteHandler]] = []
+        self._routes: list[tuple[str, re.Pattern[str], dict[str, Callable[[str], Any]], RouteHandler]] = []
 
     def route(self, path: str) -> Callable[[RouteHandler], RouteHandler]:
         """Serve this path by the handler that is decorated, which gets its parameters by their names.
@@ -45,18 +45,27 @@ class Router:
         pattern, converters = _compile(path)
 
         def add(handler: RouteHandler) -> RouteHandler:
-            self._routes.append((pattern, converters, handler))
+            self._routes.append((path, pattern, converters, handler))
             return handler
 
         return add
 
     def find(self, path: str) -> Callable[[Connection], Awaitable[None]] | None:
         """Return the handler for a path without its query, as the client sent it; None if no route matches."""
-        for pattern, converters, handler in self._routes:
+        route = self._find(path)
+        return route[1] if route else None
+
+    def template(self, path: str) -> str | None:
+        """Return the route that matches a path, as it was written: `/ws/rooms/{room}`; None if no route does."""
+        route = self._find(path)
+        return route[0] if route else None
+
+    def _find(self, path: str) -> tuple[str, Callable[[Connection], Awaitable[None]]] | None:
+        for template, pattern, converters, handler in self._routes:
             if match := pattern.fullmatch(path):
                 with suppress(ValueError):  # an int of more digits than Python reads
                     values = {name: converters[name](value) for name, value in match.groupdict().items()}
-                    return partial(handler, **values)
+                    return template, partial(handler, **values)
         return None
 
     async def __call__(self, connection: Connection) -> None:

@@ -88,7 +88,14 @@ class WebSocketServer:
         self._deadlines = Deadlines()
         self._drains = Drains(settings.stop_drain, settings.spread_of_drain, metrics.draining)
         self._sessions = Sessions(
-            app.handler, metrics, self._address_limits, self._keepalive, self._deadlines, self._drains, plugins
+            app.handler,
+            self._label,
+            metrics,
+            self._address_limits,
+            self._keepalive,
+            self._deadlines,
+            self._drains,
+            plugins,
         )
         self._flush_scheduler = FlushScheduler()
         self._connection_limits = ConnectionLimits(
@@ -155,6 +162,10 @@ class WebSocketServer:
             None,  # extra_headers: of a client
             _READ_BUFFER,
         )
+
+    def _label(self, path: str) -> str:
+        """Return the route that serves a path, or else its entry of WS_PATHS: a label of metrics has few values."""
+        return self._app.route(path) or self._handshake.entry(path) or ""
 
     @property
     def connections(self) -> list[Connection]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from websockets.exceptions import ConnectionClosed
 
@@ -30,6 +30,7 @@ class Sessions:
     def __init__(
         self,
         handler: Handler,
+        label: Callable[[str], str],
         metrics: Metrics,
         address_limits: AddressLimits,
         keepalive: Keepalive,
@@ -38,6 +39,7 @@ class Sessions:
         plugins: Sequence[Plugin],
     ) -> None:
         self._handler = handler
+        self._label = label
         self._metrics = metrics
         self._address_limits = address_limits
         self._keepalive = keepalive
@@ -84,7 +86,8 @@ class Sessions:
     def opened(self, connection: Connection) -> None:
         self._open_count += 1
         self._address_limits.enter(connection.client)
-        self._metrics.opened(connection.opened - connection.accepted, connection.traffic)
+        seconds = connection.opened - connection.accepted
+        self._metrics.opened(seconds, connection.traffic, self._label(connection.path))
         for plugin in self._plugins:
             plugin.enter(connection)
         self._keepalive.watch(connection)

@@ -88,7 +88,7 @@ def serve(
 
 def _run(app: Application, settings: Settings, sock: Any, started: Future[Any]) -> None:
     async def main() -> None:
-        metrics = Metrics()
+        metrics = Metrics(settings.max_connections)
         for plugin in registered:
             await plugin.start(settings, metrics)
         async with app.running():

@@ -9,7 +9,7 @@ from pathlib import Path
 from certificates import CertificateError
 from certificates.clients import RevocationList
 from certificates.pair import Pair
-from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, KEY, REVOKED
+from certificates.volume import CERTIFICATE, CLIENT_CA, CLIENT_CRL, CURRENT, EXPIRY, FAILING, KEY, REVOKED
 
 # The user of the TLS services' images; only this user can read the key.
 READER_UID = 10001
@@ -82,6 +82,14 @@ def _change_owner(directory: Path) -> None:
 def publish_expiry(timestamp: float, volume: Path) -> None:
     """Write the time of expiry, in seconds since 1970, for services without access to the certificate."""
     _replace_file(volume / EXPIRY, f"{timestamp:.0f}\n")
+
+
+def publish_failing(failing: bool, volume: Path) -> None:
+    """Write whether the service is unhealthy: a renewal fails, or is late. It is a metric of the backend."""
+    text = f"{failing:d}\n"
+    file = volume / FAILING
+    if not file.exists() or file.read_text() != text:
+        _replace_file(file, text)
 
 
 def publish_revoked(lists: list[RevocationList], volume: Path) -> None:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certificates.pair import Pair
+from certificates.publish import publish_failing
 from certificates.settings import Settings
-from certificates.volume import CERTIFICATE, KEY
+from certificates.volume import CERTIFICATE, EXPIRY_VOLUME, KEY
 
 HEALTH_FILE = Path("/run/health")
 
@@ -73,6 +74,7 @@ class Report:
         new = HEALTH_FILE.with_suffix(".new")
         new.write_text(f"{self._health(pair)}\n")
         new.replace(HEALTH_FILE)
+        publish_failing(self._health(pair) != "ok", EXPIRY_VOLUME)
 
     def _health(self, pair: Pair) -> str:
         if self._reported_error:

@@ -13,4 +13,5 @@ CLIENT_CRL = "client-crl.pem"
 
 EXPIRY_VOLUME = Path("/expiry")  # for services without access to the certificate
 EXPIRY = "expiry"  # when the certificate expires, in seconds since 1970
+FAILING = "failing"  # 1 while the service is unhealthy, else 0
 REVOKED = "revoked"  # what CLIENT_CRL revokes, for CLOSE_REVOKED of the backend

@@ -42,7 +42,9 @@ def servers(hub: HubContainer, start_servers: StartServers) -> list[Server]:
 @asynccontextmanager
 async def store_in(hub: HubContainer) -> AsyncIterator[StreamStore]:
     """A worker's connection to the hub, without its clients."""
-    connection = Hub(read_settings({"HUB": hub.url}), Metrics(), lambda *_: None, lambda: None, SCRIPTS)
+    connection = Hub(
+        read_settings({"HUB": hub.url}), Metrics(max_connections=1), lambda *_: None, lambda: None, SCRIPTS
+    )
     connection.subscribe_at_start("worker:test")
     connection.start()
     await asyncio.wait_for(connection.connected.wait(), LIMIT)

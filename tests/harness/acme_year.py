@@ -121,6 +121,7 @@ class Year:
         (self.directory / "unserved").mkdir()
         publish.READER_UID = os.getuid()
         report.HEALTH_FILE = self.directory / "health"
+        vars(report)["EXPIRY_VOLUME"] = self.directory / "EXPIRY_VOLUME"
         for module in (service, report):
             vars(module)["time"] = self.clock
         for module in (service, report, pair, chain, clients):

@@ -95,8 +95,8 @@ def share(_servers: dict[frozenset[tuple[str, str]], Server]) -> Start:
 def connect() -> Iterator[Connect]:
     with ExitStack() as opened:
 
-        def connect(server: Server, context: ssl.SSLContext | None = None) -> websocket.WebSocket:
-            url = f"{'wss' if context else 'ws'}://localhost:{server.port}/wss"
+        def connect(server: Server, context: ssl.SSLContext | None = None, path: str = "/wss") -> websocket.WebSocket:
+            url = f"{'wss' if context else 'ws'}://localhost:{server.port}{path}"
             ws = websocket.create_connection(url, sslopt={"context": context}, timeout=TIMEOUT)
             server.opened += 1
             opened.callback(ws.shutdown)

@@ -45,6 +45,7 @@ def certs(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path
         directory.mkdir()
         monkeypatch.setattr(service, name, directory)
     monkeypatch.setattr(report, "HEALTH_FILE", tmp_path / "health")
+    monkeypatch.setattr(report, "EXPIRY_VOLUME", tmp_path / "EXPIRY_VOLUME")
     return tmp_path / "INPUT"
 
 

@@ -12,11 +12,13 @@ from certificates.volume import (
     CURRENT,
     EXPIRY,
     EXPIRY_VOLUME,
+    FAILING,
     KEY,
     REVOKED,
     TLS_VOLUME,
 )
 from server import BACKEND, REPOSITORY
+from wss.net import certificate
 
 FILES = {CERTIFICATE, KEY, CLIENT_CA, CLIENT_CRL}
 
@@ -47,6 +49,10 @@ def test_the_backend_reads_the_published_files_and_no_others() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert {name for name in literals if re.fullmatch(r"[\w-]+\.(pem|key|crl)", name)} == FILES
+
+
+def test_the_backend_reads_whether_a_renewal_fails_from_the_published_file() -> None:
+    assert certificate.FAILING == FAILING
 
 
 def test_compose_and_swarm_pass_the_paths_of_the_volumes_to_the_backend() -> None:

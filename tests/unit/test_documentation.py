@@ -146,7 +146,8 @@ def paths(page: Path) -> set[str]:
 
 
 def metrics(page: Path) -> set[str]:
-    code = "".join(file.read_text() for file in (REPOSITORY / "backend" / "wss").rglob("*.py"))
+    sources = (*(REPOSITORY / "backend" / "wss").rglob("*.py"), REPOSITORY / "monitoring" / "export-proxy")
+    code = "".join(file.read_text() for file in sources)
     # prometheus_client appends _total to the names of counters.
     names = {name.removesuffix("_total") for name in re.findall(r"\bwss_[a-z_]+", code_of(page))}
     return {name for name in names if not re.search(rf'"{name}(?:_total)?"', code)}

@@ -118,3 +118,61 @@ def test_a_handler_that_blocks_the_event_loop_is_logged(start: Start, connect: C
     server = start(APP="blocking:handler", PYTHONPATH=str(tmp_path))
     connect(server)
     server.wait_for(r"(the event loop was blocked for at least [1-9].* s: a handler blocks it)")
+
+
+def test_connections_are_counted_by_route_and_not_by_path(start: Start, connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "routed.py").write_text(
+        "from wss import Router\n"
+        "handler = Router()\n"
+        "@handler.route('/ws/rooms/{room}')\n"
+        "async def room(connection, room):\n"
+        "    await connection.recv()\n"
+    )
+    server = start(APP="routed:handler", WS_PATHS="/ws/*", PYTHONPATH=str(tmp_path))
+    for room in range(3):
+        connect(server, path=f"/ws/rooms/{room}")
+    name = "wss_path_connections_opened_total"
+    eventually(lambda: metrics(server).get(f'{name}{{path="/ws/rooms/{{room}}"}}') == 3, "the count")
+    assert sum(each.startswith(name) for each in metrics(server)) == 1
+
+
+def test_connections_of_a_prefix_are_counted_together(start: Start, connect: Connect) -> None:
+    server = start(WS_PATHS="/wss,/ws/*")
+    for path in ("/wss", "/ws/a", "/ws/b"):
+        connect(server, path=path)
+    name = "wss_path_connections_opened_total"
+    eventually(lambda: metrics(server).get(f'{name}{{path="/ws/*"}}') == 2, "the count")
+    assert metrics(server)[f'{name}{{path="/wss"}}'] == 1
+
+
+def test_each_worker_reports_its_memory_and_open_files(start: Start, connect: Connect) -> None:
+    server = start(WORKERS="2", MAX_CONNECTIONS="50")
+    server.wait_for("(serving)")
+    eventually(lambda: metrics(server).get("wss_workers") == 2, "both workers")
+    before = metrics(server)
+    workers = [f'{{pid="{number}"}}' for number in (1, 2)]
+    assert before["wss_connections_limit"] == 100
+    assert all(before[f"wss_memory_bytes{worker}"] > 10e6 for worker in workers)
+    assert time.time() - before["wss_start_time_seconds"] < TIMEOUT
+    for _ in range(20):
+        connect(server)
+
+    def open_files(seen: dict[str, float]) -> float:
+        return sum(seen[f"wss_open_files{worker}"] for worker in workers)
+
+    eventually(lambda: open_files(metrics(server)) >= open_files(before) + 20, "the count")
+    assert all(before[f"wss_open_files{worker}"] < before[f"wss_open_files_limit{worker}"] for worker in workers)
+
+
+def test_log_lines_are_counted_by_level(start: Start) -> None:
+    server = start()
+    eventually(lambda: metrics(server).get('wss_log_messages_total{level="info"}', 0) >= 1, "the count")
+
+
+def test_a_failing_renewal_is_reported(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "failing").write_text("0\n")
+    server = start(EXPIRY_FILE=str(tmp_path / "expiry"))
+    name = "wss_certificate_renewal_failing"
+    eventually(lambda: metrics(server).get(name) == 0, "no failure")
+    (tmp_path / "failing").write_text("1\n")
+    eventually(lambda: metrics(server)[name] == 1, "the failure")

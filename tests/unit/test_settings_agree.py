@@ -17,7 +17,7 @@ def by_name(component: type[Any]) -> dict[str, Setting]:
 
 # What the backend and the proxies have in common has the backend's default.
 SETTINGS = {**by_name(UpstreamSettings), **by_name(Settings)}
-COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml", "upstream.yaml")
+COMPOSE_FILES = ("compose.yaml", "acme.yaml", "balancer.yaml", "monitoring.yaml", "upstream.yaml")
 
 
 def interpolated(*files: str) -> set[str]:
@@ -42,7 +42,8 @@ def test_compose_passes_exactly_the_settings() -> None:
 
 
 def test_swarm_passes_the_same_settings_as_compose() -> None:
-    ports = {"HTTPS_PORT", "DIRECT_PORT"}  # Swarm publishes 443, and has no profile direct
+    # Swarm publishes 443, and has neither the profile direct nor monitoring.yaml.
+    ports = {"HTTPS_PORT", "DIRECT_PORT", "PROMETHEUS_PORT"}
     settings = {*by_name(Settings), *by_name(ProxySettings)}
     assert settings - {*INTERNAL} - ports <= interpolated("deploy/swarm.yaml")
 

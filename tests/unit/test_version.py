@@ -25,9 +25,11 @@ def test_the_newest_release_in_the_changelog_is_this_version() -> None:
 
 
 def test_compose_gives_this_version_to_every_image() -> None:
-    text = (REPOSITORY / "compose.yaml").read_text()
-    assert re.findall(r"\bVERSION: ([^},\s]+)", text) == [VERSION]
-    assert text.count("  build:\n") == text.count("args: &base") + text.count("args: *base") == len(DOCKERFILES)
+    text, monitoring = ((REPOSITORY / file).read_text() for file in ("compose.yaml", "monitoring.yaml"))
+    for each in (text, monitoring):
+        assert re.findall(r"\bVERSION: ([^},\s]+)", each) == [VERSION]
+    assert text.count("  build:\n") == text.count("args: &base") + text.count("args: *base")
+    assert text.count("  build:\n") + monitoring.count("  build:\n") == len(DOCKERFILES)
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)

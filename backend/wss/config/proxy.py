@@ -20,6 +20,8 @@ class ProxySettings:
     """Max open WebSockets and requests to HTTP_PATHS."""
     https_port: int = field(metadata=setting("HTTPS_PORT", "443", addresses.published_port))
     """The published port, for redirects."""
+    prometheus_port: int = field(metadata=setting("PROMETHEUS_PORT", "127.0.0.1:9090", addresses.published_port))
+    """The published port of Prometheus, with monitoring.yaml."""
     log_format: str = field(metadata=setting("LOG_FORMAT", "auto", parsers.log_format))
 
 

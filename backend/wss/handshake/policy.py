@@ -125,9 +125,14 @@ class Handshake:
             agreed["Sec-WebSocket-Extensions"] = compression
         return agreed
 
+    def entry(self, path: str) -> str | None:
+        """Return the entry of WS_PATHS that covers this path."""
+        if path in self._paths:
+            return path
+        return next((f"{prefix}*" for prefix in self._path_prefixes if path.startswith(prefix)), None)
+
     def _is_websocket(self, path: str) -> bool:
-        is_listed = path in self._paths or any(path.startswith(prefix) for prefix in self._path_prefixes)
-        return is_listed and not _AMBIGUOUS.search(path)
+        return self.entry(path) is not None and not _AMBIGUOUS.search(path)
 
     def _check_host(self, headers: CIMultiDict[str], server_name: str | None) -> HttpResponse | None:
         # RFC 9112 section 3.2: exactly one.

@@ -15,6 +15,7 @@ from wss.observability.metrics import Metrics
 log = logging.getLogger("wss.certificate")
 
 POLL_INTERVAL = 1.0  # seconds
+FAILING = "failing"  # beside EXPIRY_FILE
 # The first certificate; there may be text before and after it (RFC 7468 section 2).
 _LEAF = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 # RFC 8017 appendix A.1: the certificate has an RSA key, whatever its signature is.
@@ -70,11 +71,14 @@ class Certificate:
         return target, _context_inputs(target), context
 
 
-async def follow_expiry(file: Path, metrics: Metrics) -> None:
-    """Report when the proxy's certificate expires: the certificate service writes it to a file (seconds since 1970)."""
+async def follow_expiry(file: Path, metrics: Metrics, *, of_proxy: bool) -> None:
+    """Report what the certificate service writes: whether renewals fail; in `file`, when the proxy's pair expires."""
     while True:
         with suppress(OSError, ValueError):
-            metrics.certificate_expires(_read_number(file))
+            metrics.renewal_fails(bool(_read_number(file.with_name(FAILING))))
+        if of_proxy:
+            with suppress(OSError, ValueError):
+                metrics.certificate_expires(_read_number(file))
         await asyncio.sleep(POLL_INTERVAL)
 
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from wss.observability.build import REVISION, VERSION
+from wss.observability.process_metrics import ProcessMetrics
 
 log = logging.getLogger("wss.metrics")
 
@@ -48,13 +49,15 @@ class Traffic:
 class Metrics:
     """The metrics of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_connections: int) -> None:
         registry = CollectorRegistry()  # not scraped: the supervisor reads the files
+        self.process = ProcessMetrics(registry)
         self.opened_so_far = 0
         self._open_traffic: set[Traffic] = set()
         self._closed_traffic = Traffic()  # the sum of all closed connections
         self._counted = Traffic()  # what the counters include so far
         self._certificate: Gauge | None = None
+        self._renewal: Gauge | None = None
         self._hub: _Hub | None = None
         self._workers = Gauge("wss_workers", "Worker processes", registry=registry, multiprocess_mode="livesum")
         self._workers.set(1)
@@ -67,6 +70,13 @@ class Metrics:
         )
         self._build.labels(VERSION, REVISION).set(1)
         self._open = Gauge("wss_connections_open", "Open WebSockets", registry=registry, multiprocess_mode="livesum")
+        limit = Gauge(
+            "wss_connections_limit",
+            "WebSockets that may be open: MAX_CONNECTIONS of all workers",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        limit.set(max_connections)
         self._draining = Gauge(
             "wss_connections_draining",
             "Open WebSockets that are to leave: their worker or their proxy stops",
@@ -74,6 +84,12 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._opened = Counter("wss_connections_opened", "WebSockets opened", registry=registry)
+        self._paths = Counter(
+            "wss_path_connections_opened",
+            "WebSockets opened, by the route of the handler, or the entry of WS_PATHS",
+            ["path"],
+            registry=registry,
+        )
         self._closed = Counter(
             "wss_connections_closed",
             "WebSockets closed, and the side that closed first",
@@ -112,8 +128,12 @@ class Metrics:
         self._registry = registry
         self.flush()  # so that the series exist, as zero, before the first message
 
-    def opened(self, seconds: float, traffic: Traffic) -> None:
-        """Count a WebSocket that opened `seconds` after accept. The connection updates `traffic` until it is closed."""
+    def opened(self, seconds: float, traffic: Traffic, path: str) -> None:
+        """Count a WebSocket that opened `seconds` after accept. The connection updates `traffic` until it is closed.
+
+        `path` is a label: one of few, not what a client sent.
+        """
+        self._paths.labels(path).inc()
         self._open_traffic.add(traffic)
         self.opened_so_far += 1
         self._opened.inc()
@@ -167,6 +187,17 @@ class Metrics:
             )
         self._certificate.set(when)
 
+    def renewal_fails(self, fails: bool) -> None:
+        """Record whether the certificate service reports an error."""
+        if self._renewal is None:
+            self._renewal = Gauge(
+                "wss_certificate_renewal_failing",
+                "1 if the certificate service cannot publish a new pair: its log has the reason",
+                registry=self._registry,
+                multiprocess_mode="livemax",
+            )
+        self._renewal.set(fails)
+
     async def run(self) -> None:
         """Measure the lag of the event loop and update the traffic counters, until cancelled."""
         loop = asyncio.get_running_loop()
@@ -196,6 +227,7 @@ class Metrics:
             for counter, name in ((self._messages, f"messages_{direction}"), (self._bytes, f"bytes_{direction}")):
                 counter.labels(direction).inc(getattr(now, name) - getattr(self._counted, name))
         self._counted = now
+        self.process.update()
 
 
 class _Hub:

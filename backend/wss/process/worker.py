@@ -8,14 +8,12 @@ leave before; SIGUSR1 ends it.
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from wss import acme_http
@@ -28,6 +26,7 @@ from wss.net.loop import Loop
 from wss.observability.control_socket import DESCRIBE, Command, serve_control_socket, socket_path
 from wss.observability.logs import start_logging
 from wss.observability.metrics import Metrics, store_in
+from wss.observability.process_metrics import resident_memory
 from wss.process.app_loader import describe, load_application
 from wss.process.time_limit import StartTimeoutError, time_limit
 from wss.process.worker_environment import WorkerEnvironment
@@ -56,7 +55,8 @@ async def run(
     sock = socket.socket(fileno=passed.socket_fd)
     app = load_application(settings.app)
     store_in(passed.run_dir, passed.number)
-    metrics = Metrics()
+    metrics = Metrics(settings.max_connections)
+    logging.getLogger().addHandler(metrics.process.log_counter)
     certificate = Certificate(settings.tls_dir, settings, metrics) if settings.tls_dir else None
     background = [asyncio.create_task(metrics.run())]
     for plugin in registered:  # by the imports of the handler
@@ -74,8 +74,9 @@ async def run(
         await server.listen(sock, certificate)
         if certificate:
             background.append(asyncio.create_task(certificate.follow()))
-        elif settings.expiry_file:
-            background.append(asyncio.create_task(follow_expiry(settings.expiry_file, metrics)))
+        if settings.expiry_file:
+            following = follow_expiry(settings.expiry_file, metrics, of_proxy=certificate is None)
+            background.append(asyncio.create_task(following))
         port_80 = acme_http.listen(settings, settings.challenges) if settings.challenges else None
         _report_ready(passed.ready_fd)
         scheme, port = "wss" if certificate else "ws", sock.getsockname()[1]
@@ -130,12 +131,11 @@ class Description:
     def as_dict(self) -> dict[str, Any]:
         """Return the current state, for JSON; `memory` is in bytes."""
         now = time.monotonic()
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc_pid_statm(5)
         return {
             "process": os.getpid(),
             "state": self._server.stop_state or self._server.degraded_reason or "serving",
             "seconds": now - self._started,
-            "memory": resident_pages * resource.getpagesize(),
+            "memory": resident_memory(),
             "opened": self._metrics.opened_so_far,
             "orphans": len(self._server.orphans),
             "draining": self._server.draining_count,

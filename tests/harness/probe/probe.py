@@ -1,11 +1,12 @@
 """One handler for most tests: `?app=echo` and `?app=whoami` select those examples; the default is `ok`.
 
-`?app=idle` receives nothing, and waits for the end. `?app=close` closes with the code that it receives. `?app=moving`
-is an echo that sends "move" when its connection drains. The header `App: whoami` selects as `?app=whoami` does, for
-tests whose path or query is special.
+`?app=idle` receives nothing, and waits for the end. `?app=close` closes with the code that it receives. `?app=block`
+blocks the event loop for the seconds that it receives. `?app=moving` is an echo that sends "move" when its connection
+drains. The header `App: whoami` selects as `?app=whoami` does, for tests whose path or query is special.
 """
 
 import asyncio
+import time
 
 from apps import echo, ok, whoami
 from wss import Connection
@@ -31,10 +32,16 @@ async def moving(connection: Connection) -> None:
         asking.cancel()
 
 
+async def block(connection: Connection) -> None:
+    async for seconds in connection:
+        time.sleep(float(seconds))  # noqa: ASYNC251  # the fault itself
+
+
 _APPS = {
     "app=echo": echo.handler,
     "app=whoami": whoami.handler,
     "app=idle": idle,
+    "app=block": block,
     "app=close": close,
     "app=moving": moving,
 }
