@@ -1,6 +1,7 @@
 """The names of DOMAIN: their grammar, which of them are public, and whether a certificate covers them."""
 
 import re
+import string
 from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -16,7 +17,8 @@ _LOCAL = (".localhost", ".local", ".test", ".invalid", ".example", ".internal", 
 
 def parse_domain(value: str) -> list[str]:
     """Return the names of DOMAIN in lower case, IPv6 addresses without brackets; raises CertificateError."""
-    names = [_name(item) for item in map(str.strip, value.split(",")) if item]
+    items = (item.strip(string.whitespace) for item in value.split(","))
+    names = [_name(item) for item in items if item]
     if not names:
         raise CertificateError("DOMAIN contains no name. Set the names that clients use, such as DOMAIN=example.com")
     return names

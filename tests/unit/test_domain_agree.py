@@ -42,6 +42,7 @@ def certs(value: str) -> list[str] | None:
 @example("\u212a.example")
 @example("*.example.com , [2001:db8::1],\n192.0.2.1")
 @example(",")
+@example("a\u00a0")
 def test_both_accept_the_same_values(value: str) -> None:
     names = certs(value)
     assert (None if names is None else frozenset(names)) == backends(value)
