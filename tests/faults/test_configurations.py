@@ -2,6 +2,7 @@
 
 import secrets
 import string
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
@@ -56,14 +57,13 @@ UPSTREAMS: list[dict[str, str]] = [
         "ORIGINS": "https://[::1]:8443,http://*.a-b.c",
     },
 ]
+# All combinations of the options that add directives; the others only change a value, and take turns.
+VALUES = cycle(product(("intermediate", "modern"), ("443", "127.0.0.1:8443")))
 COMBINATIONS = [
-    _line(TLS_POLICY=policy, HSTS=hsts, PROXY_PROTOCOL=proxy_protocol, HTTPS_PORT=port, PAIR=pair, **upstream)
-    for policy in ("intermediate", "modern")
-    for hsts in ("0", "1")
-    for proxy_protocol in ("off", "on")
-    for port in ("443", "127.0.0.1:8443")
-    for pair in ("alone", "with-ca", "with-crl")
-    for upstream in UPSTREAMS
+    _line(HSTS=hsts, PROXY_PROTOCOL=proxy_protocol, PAIR=pair, TLS_POLICY=policy, HTTPS_PORT=port, **upstream)
+    for (hsts, proxy_protocol, pair, upstream), (policy, port) in zip(
+        product(("0", "1"), ("off", "on"), ("alone", "with-ca", "with-crl"), UPSTREAMS), VALUES, strict=False
+    )
 ]
 
 
@@ -131,14 +131,16 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
     stack.build()
 
     def assert_accepted(values: list[str]) -> None:
-        for upstream in ("", "app:9000"):
-            lines = [_line(UPSTREAM=upstream, HTTP_PATHS=value if upstream else "", WS_PATHS=value) for value in values]
-            assert _check(stack, tmp_path, lines) == ["accepted"] * len(values)
+        # In WS_PATHS and HTTP_PATHS at once.
+        lines = [_line(UPSTREAM="app:9000", HTTP_PATHS=value, WS_PATHS=value) for value in values]
+        assert _check(stack, tmp_path, lines) == ["accepted"] * len(values)
 
     assert all(_is_accepted_by_check(value) for value in WS_PATHS)
     assert_accepted(WS_PATHS)
+    lines = [_line(WS_PATHS=value) for value in WS_PATHS]
+    assert _check(stack, tmp_path, lines) == ["accepted"] * len(WS_PATHS)
 
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=3, deadline=None)
     @given(st.lists(st.lists(PATHS, min_size=1).map(",".join).filter(_is_accepted_by_check), min_size=20))
     def assert_any_accepted(values: list[str]) -> None:
         assert_accepted(values)
