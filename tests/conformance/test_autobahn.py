@@ -1,14 +1,14 @@
 """The Autobahn test suite for RFC 6455, through every profile over wss, with verified certificates."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from fixtures import NewStack
-from stack import INNER_PORT, REPOSITORY
+from image import build
+from stack import INNER_PORT
 from verdicts import PROPERTY
 
 pytestmark = pytest.mark.long
@@ -46,11 +46,7 @@ ALLOWED_FAILURES = {
 @pytest.fixture(scope="session")
 def autobahn() -> str:
     """The image of the Autobahn test suite."""
-    base = "debian:bullseye-slim"
-    subprocess.run([REPOSITORY / "tools" / "engine", base], check=True)
-    image = "wss-autobahn"
-    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent / "autobahn"], check=True)
-    return image
+    return build("autobahn", "debian:bullseye-slim")
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -1,6 +1,5 @@
 """Row 17 of the contract in Firefox and WebKit: the page, its websocket, its reconnect; an unknown CA is refused."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,8 @@ import pytest
 from browser import url_of
 from docker.models.containers import Container
 from eventually import eventually
-from stack import REPOSITORY, Stack
+from image import build
+from stack import Stack
 
 BROWSERS = ("firefox", "webkit")
 # What they report for a certificate of an unknown CA.
@@ -19,10 +19,7 @@ REFUSED = {"firefox": "SEC_ERROR_UNKNOWN_ISSUER", "webkit": "about:blank instead
 @pytest.fixture(scope="session")
 def browsers() -> str:
     """The image of both."""
-    image = "wss-browsers"
-    subprocess.run([REPOSITORY / "tools" / "engine"], check=True)
-    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent / "browsers"], check=True)
-    return image
+    return build("browsers")
 
 
 @contextmanager

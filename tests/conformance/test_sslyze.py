@@ -1,13 +1,13 @@
 """An independent TLS scanner: sslyze checks every profile against Mozilla's policies."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from chain import write_chain
 from docker.errors import ContainerError
 from fixtures import NewStack
-from stack import INNER_PORT, REPOSITORY, Stack
+from image import build
+from stack import INNER_PORT, Stack
 
 NAME = "wss.example"
 
@@ -15,10 +15,7 @@ NAME = "wss.example"
 @pytest.fixture(scope="session")
 def sslyze() -> str:
     """The image of sslyze."""
-    image = "wss-sslyze"
-    subprocess.run([REPOSITORY / "tools" / "engine"], check=True)
-    subprocess.run(["docker", "build", "--quiet", "--tag", image, Path(__file__).parent / "sslyze"], check=True)
-    return image
+    return build("sslyze")
 
 
 def _scan(sslyze: str, stack: Stack, ca_file: Path, policy: str) -> str:
