@@ -1,0 +1,277 @@
+"""monitoring.yaml: Prometheus finds everything by itself; alerts fire while there is a fault, and clear after it."""
+
+import http.client
+import json
+import re
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import trustme
+import websocket
+from client import TIMEOUT, Target, http_request, target_of
+from eventually import eventually
+from fixtures import Connect, NewStack
+from pairs import write_pair
+from stack import PROBE, REPOSITORY, Stack
+
+pytestmark = pytest.mark.long
+
+MONITORING = REPOSITORY / "monitoring"
+RULE_TESTS = REPOSITORY / "tests" / "harness" / "alerts_test.yml"
+ALERTS = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+LIMIT = 60.0  # seconds until an alert has fired, or cleared
+# MAX_CONNECTIONS and PROXY_CONNECTIONS, of which the test opens so many.
+MAX, OPEN = 20, 17
+# Of a worker, which needs 30 for itself: nearly all with its connections.
+OPEN_FILES = 50
+
+# The second column of the first worker's row.
+KILL_WORKER = "read -r _ process _ < <(status | grep '^1 '); kill -KILL $process"
+# With rooms, so that it needs the hub.
+HANDLER = "import wss.rooms\nfrom apps.probe import handler\n"
+
+
+def shortened(text: str) -> str:
+    """Return a configuration of Prometheus with short times: intervals and `for` of a second; a minute is a second."""
+    text = re.sub(r"((?:_interval|for): )\d+[smh]", r"\g<1>1s", text)
+    return re.sub(r"\[(\d+)m\]", lambda window: f"[{max(int(window[1]), 5)}s]", text)
+
+
+@dataclass
+class Prometheus:
+    """The HTTP API: https://prometheus.io/docs/prometheus/2.53/querying/api/"""
+
+    stack: Stack
+
+    def get(self, path: str, **parameters: str) -> Any:
+        ((binding,),) = [ports for ports in self.stack.container("prometheus").ports.values() if ports]
+        url = f"http://127.0.0.1:{binding['HostPort']}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            return json.load(response)["data"]
+
+    def targets(self) -> set[tuple[str, str]]:
+        return {(each["labels"]["job"], each["health"]) for each in self.get("targets")["activeTargets"]}
+
+    def query(self, expression: str) -> list[Any]:
+        return list(self.get("query", query=expression)["result"])
+
+    def firing(self) -> set[str]:
+        return {each["labels"]["alertname"] for each in self.get("alerts")["alerts"] if each["state"] == "firing"}
+
+
+@pytest.fixture(scope="module")
+def certs_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("monitored")
+    write_pair(ca.issue_cert("localhost"), directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def monitored(new_shared_stack: NewStack, certs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """nginx with two workers, a hub and Prometheus, whose rules have short times."""
+    short = tmp_path_factory.mktemp("short")
+    for name in ("prometheus.yml", "alerts.yml"):
+        (short / name).write_text(shortened((MONITORING / name).read_text()))
+    (short / "monitored.py").write_text(HANDLER)
+    handler = f'["{short}/monitored.py:/app/apps/monitored.py:ro"]'
+    rules = ", ".join(f'"{short}/{name}:/etc/wss/{name}:ro"' for name in ("prometheus.yml", "alerts.yml"))
+    overlay = short / "compose.yaml"
+    overlay.write_text(
+        "services:\n"
+        f"  check: {{volumes: {handler}}}\n"
+        f"  backend: {{volumes: {handler}, ulimits: {{nofile: {OPEN_FILES}}}}}\n"
+        f"  prometheus: {{volumes: [{rules}]}}\n"
+    )
+    stack = new_shared_stack(
+        "nginx",
+        files=(*PROBE, REPOSITORY / "monitoring.yaml", overlay),
+        APP="apps.monitored:handler",
+        CERTS_DIR=str(certs_dir),
+        HUB="valkey://hub",
+        ORIGINS="https://app.example",
+        MAX_CONNECTIONS=str(MAX),
+        PROXY_CONNECTIONS=str(MAX),
+        PROMETHEUS_PORT="127.0.0.1:0",
+    )
+    stack.up()
+    return stack
+
+
+@pytest.fixture
+def prometheus(monitored: Stack) -> Prometheus:
+    return Prometheus(monitored)
+
+
+def test_promtool_accepts_the_configuration_and_the_tests_of_the_rules(
+    monitored: Stack, engine: docker.DockerClient
+) -> None:
+    command = "promtool check config /etc/wss/prometheus.yml && promtool test rules /alerts_test.yml"
+    output = engine.containers.run(
+        monitored.image("monitoring"),
+        ["sh", "-euc", command],
+        volumes={str(RULE_TESTS): {"bind": "/alerts_test.yml", "mode": "ro"}},
+        remove=True,
+        **monitored.beside,
+    ).decode()
+    assert f"{len(ALERTS)} rules found" in output
+
+
+def test_prometheus_finds_backend_proxy_and_hub_by_itself(prometheus: Prometheus) -> None:
+    expected = {(job, "up") for job in ("backend", "proxy", "hub", "prometheus")}
+    eventually(lambda: prometheus.targets() == expected, "all targets are up")
+
+
+def test_the_proxy_counts_requests_by_status_and_open_websockets(
+    monitored: Stack, prometheus: Prometheus, ca_file: Path, connect: Connect
+) -> None:
+    target = target_of(monitored, ca_file)
+    assert http_request(target, path="/").status == 200
+    assert http_request(target, path="/wss").status == 426
+    opened = [connect(target) for _ in range(3)]
+    for status in ("200", "426"):
+        query = f'wss_proxy_requests_total{{status="{status}"}} > 0'
+        eventually(lambda query=query: prometheus.query(query), query)
+    eventually(lambda: prometheus.query("wss_proxy_requests_open == 3"), "three are open")
+    for ws in opened:
+        ws.close()
+    eventually(lambda: prometheus.query('wss_proxy_requests_total{status="101"} >= 3'), "they are counted")
+    assert prometheus.query("wss_proxy_lost_lines_total > 0") == []
+
+
+def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
+    monitored: Stack, prometheus: Prometheus, ca: trustme.CA, ca_file: Path, certs_dir: Path
+) -> None:
+    eventually(lambda: prometheus.targets() >= {("backend", "up"), ("hub", "up")}, "the targets are up")
+    eventually(lambda: prometheus.firing() == set(), "no alert fires")
+    target = target_of(monitored, ca_file)
+    seconds: dict[str, float] = {}
+
+    with ExitStack() as clients, Faults(target) as faults:
+        # All of them at once: they do not exclude each other.
+        for _ in range(OPEN):
+            clients.callback(faults.open().shutdown)
+        for fault in (faults.refused, faults.cut, faults.block, faults.request_pages):
+            faults.repeat(fault)
+        write_pair(ca.issue_cert("elsewhere.example"), certs_dir)
+        wait_for(
+            prometheus,
+            seconds,
+            *("WssNearMaxConnections", "WssNearProxyLimit", "WssNearOpenFilesLimit", "WssRefusalsRising"),
+            *("WssAbnormalCloses", "WssEventLoopBlocked", "WssCertificateRenewalFails", "WssLogVolume"),
+        )
+    write_pair(expiring(ca), certs_dir)
+    wait_for(prometheus, seconds, "WssCertificateExpires")
+    write_pair(ca.issue_cert("localhost"), certs_dir)
+    eventually(lambda: prometheus.firing() == set(), "all alerts clear", LIMIT)
+
+    monitored.container("hub").stop()
+    wait_for(prometheus, seconds, "WssHubAway")
+    monitored.container("hub").start()
+    eventually(lambda: "WssHubAway" not in prometheus.firing(), "it clears", LIMIT)
+
+    def kill_worker() -> bool:
+        monitored.run_in("backend", "bash", "-c", KILL_WORKER)
+        return "WssReplicaFlapping" in prometheus.firing()
+
+    started = time.monotonic()
+    eventually(kill_worker, "a flapping replica", LIMIT)
+    seconds["WssReplicaFlapping"] = time.monotonic() - started
+
+    monitored.container("nginx-exporter").pause()
+    wait_for(prometheus, seconds, "WssTargetDown")
+    monitored.container("nginx-exporter").unpause()
+    monitored.container("backend").stop()
+    with Faults(target) as faults:
+        faults.repeat(faults.refused)
+        wait_for(prometheus, seconds, "WssNoBackendReady", "WssServiceUnavailable")
+    monitored.container("backend").start()
+    eventually(lambda: prometheus.firing() == set(), "all alerts clear", LIMIT)
+    assert set(seconds) == set(ALERTS)
+
+
+def wait_for(prometheus: Prometheus, seconds: dict[str, float], *alerts: str) -> None:
+    """Wait until all of these fire; record and print after how many seconds each did."""
+    started = time.monotonic()
+
+    def all_fired() -> bool:
+        for alert in prometheus.firing() & {*alerts} - {*seconds}:
+            seconds[alert] = time.monotonic() - started
+            print(f"{alert} fired after {seconds[alert]:.1f} s")
+        assert {*alerts} - {*seconds} == set()
+        return True
+
+    eventually(all_fired, f"{', '.join(alerts)} fire", LIMIT)
+
+
+def expiring(ca: trustme.CA) -> trustme.LeafCert:
+    """Return a certificate that is valid for another day."""
+    return ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=1))
+
+
+class Faults:
+    """Clients that cause faults, again and again while the context is active."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._end = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> "Faults":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def repeat(self, cause: Callable[[], object]) -> None:
+        """Cause this fault again and again, until the end."""
+
+        def run() -> None:
+            while not self._end.wait(0.05):
+                with suppress(OSError, websocket.WebSocketException):  # a fault
+                    cause()
+
+        self._threads.append(threading.Thread(target=run))
+        self._threads[-1].start()
+
+    def open(self, app: str = "idle", origin: str = "https://app.example") -> websocket.WebSocket:
+        return websocket.create_connection(
+            f"{self._target.url}?app={app}",
+            sslopt={"context": self._target.context()},
+            timeout=TIMEOUT,
+            origin=origin,
+        )
+
+    def refused(self) -> None:
+        """A page of a foreign origin."""
+        self.open(origin="https://elsewhere.example").close()
+
+    def cut(self) -> None:
+        """A client that vanishes without a close frame."""
+        self.open().shutdown()
+
+    def block(self) -> None:
+        """A handler that computes. The timer that measures it runs once a second, and may be due late in that time."""
+        with closing(self.open("block")) as ws:
+            ws.send("2.5")
+
+    def request_pages(self) -> None:
+        """Many requests on one connection."""
+        connection = http.client.HTTPSConnection(
+            self._target.host, self._target.port, context=self._target.context(), timeout=TIMEOUT
+        )
+        with closing(connection):
+            for _ in range(200):
+                connection.request("GET", "/nowhere")
+                connection.getresponse().read()
