@@ -44,7 +44,11 @@ HANDLER = "import wss.rooms\nfrom apps.probe import handler\n"
 def shortened(text: str) -> str:
     """Return a configuration of Prometheus with short times: intervals and `for` of a second; a minute is a second."""
     text = re.sub(r"((?:_interval|for): )\d+[smh]", r"\g<1>1s", text)
-    return re.sub(r"\[(\d+)m\]", lambda window: f"[{max(int(window[1]), 5)}s]", text)
+    return re.sub(r"\[(\d+)m\]", _seconds, text)
+
+
+def _seconds(window: re.Match[str]) -> str:
+    return f"[{max(int(window[1]), 5)}s]"
 
 
 @dataclass
@@ -134,17 +138,44 @@ def test_prometheus_finds_backend_proxy_and_hub_by_itself(prometheus: Prometheus
 def test_the_proxy_counts_requests_by_status_and_open_websockets(
     monitored: Stack, prometheus: Prometheus, ca_file: Path, connect: Connect
 ) -> None:
-    target = target_of(monitored, ca_file)
+    counts_requests(prometheus, target_of(monitored, ca_file), MAX, connect)
+
+
+def test_apache_counts_the_same_also_websockets_that_a_reload_leaves_open(
+    new_stack: NewStack, ca_file: Path, connect: Connect
+) -> None:
+    files = (REPOSITORY / "compose.yaml", REPOSITORY / "monitoring.yaml")
+    stack = new_stack("apache", files=files, PROXY_CONNECTIONS="3", PROMETHEUS_PORT="127.0.0.1:0")
+    stack.up()
+    counts_requests(Prometheus(stack), target_of(stack, ca_file), 3, connect, lambda: stack.run_in("apache", "reload"))
+
+
+def counts_requests(
+    prometheus: Prometheus,
+    target: Target,
+    limit: int,
+    connect: Connect,
+    while_open: Callable[[], object] = lambda: None,
+) -> None:
+    """Assert that what clients do shows in the metrics of the proxy."""
+
+    def shows(expression: str) -> None:
+        eventually(lambda: prometheus.query(expression), expression)
+
+    # Before the first request: what is sent before the exporter listens is lost.
+    shows("wss_proxy_requests_limit")
     assert http_request(target, path="/").status == 200
     assert http_request(target, path="/wss").status == 426
-    opened = [connect(target) for _ in range(3)]
-    for status in ("200", "426"):
-        query = f'wss_proxy_requests_total{{status="{status}"}} > 0'
-        eventually(lambda query=query: prometheus.query(query), query)
-    eventually(lambda: prometheus.query("wss_proxy_requests_open == 3"), "three are open")
+    opened = [connect(target) for _ in range(limit)]
+    shows(f"wss_proxy_requests_open == {limit}")
+    with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
+        connect(target)
+    shows("wss_proxy_limit_hits_total == 1")
+    while_open()
     for ws in opened:
         ws.close()
-    eventually(lambda: prometheus.query('wss_proxy_requests_total{status="101"} >= 3'), "they are counted")
+    for status, number in (("101", limit), ("200", 1), ("426", 1), ("503", 1)):
+        shows(f'wss_proxy_requests_total{{status="{status}"}} == {number}')
     assert prometheus.query("wss_proxy_lost_lines_total > 0") == []
 
 
@@ -186,6 +217,7 @@ def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
     started = time.monotonic()
     eventually(kill_worker, "a flapping replica", LIMIT)
     seconds["WssReplicaFlapping"] = time.monotonic() - started
+    print(f"WssReplicaFlapping fired after {seconds['WssReplicaFlapping']:.1f} s")
 
     monitored.container("nginx-exporter").pause()
     wait_for(prometheus, seconds, "WssTargetDown")
@@ -259,7 +291,9 @@ class Faults:
 
     def cut(self) -> None:
         """A client that vanishes without a close frame."""
-        self.open().shutdown()
+        sock = self.open().sock
+        assert sock
+        sock.close()
 
     def block(self) -> None:
         """A handler that computes. The timer that measures it runs once a second, and may be due late in that time."""
