@@ -6,7 +6,7 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test chaos bench outdated sbom engine clean
+.PHONY: up down lint test test-all conformance swarm-test chaos bench outdated updates sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -46,6 +46,10 @@ bench: engine bench/.venv
 outdated: .venv
 	.venv/bin/pip install --quiet --require-hashes --requirement tools/requirements.txt
 	PATH="$$PWD/.venv/bin:$$PATH" python tools/outdated.py
+
+# Packages of the built images for which Debian has updates.
+updates: engine
+	tools/updates
 
 # What each image contains, as SPDX, in sbom/.
 sbom: engine .venv
