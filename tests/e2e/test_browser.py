@@ -4,15 +4,30 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import websocket as websocket_client
 from browser import console_errors, url_of, visit
 from eventually import eventually
 from playwright.sync_api import Browser, Error, Page, expect
-from stack import Stack
+from stack import REPOSITORY, Stack
 
 LOCALES = {"en-US": ("open", "Send “tom”"), "zh-CN": ("已连接", "发送“tom”"), "zh-TW": ("已連線", "傳送「tom」")}
+
+
+_HEIGHTS_OF_SNIPPETS = """[...document.querySelectorAll("pre")].map(pre => {
+    const { lineHeight, paddingTop, paddingBottom } = getComputedStyle(pre)
+    const lines = pre.textContent.split("\\n").length
+    return [pre.clientHeight, lines * parseFloat(lineHeight) + parseFloat(paddingTop) + parseFloat(paddingBottom)]
+})"""
+_BACKGROUND = "selector => getComputedStyle(document.querySelector(selector)).backgroundColor"
+# The probe handler's echo.
+_ECHO = "window.WebSocket = class extends WebSocket { constructor(url, ...rest) { super(`${url}?app=echo`, ...rest) } }"
+
+
+def _file_of(url: str) -> Path:
+    return REPOSITORY / "site" / (urlsplit(url).path.lstrip("/") or "index.html")
 
 
 @pytest.fixture
@@ -28,11 +43,17 @@ def test_a_click_on_the_page_sends_tom_and_shows_ok(stack: Stack, page: Page) ->
     visit(page, url_of(stack))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     expect(page.locator("#address")).to_have_text(url_of(stack, "wss"))
+    # Before the first round trip, there is a text in place of the chart, whose room it keeps.
+    expect(page.locator("#chart")).to_be_hidden()
+    expect(page.locator("#chart-summary")).to_have_text("No round trip yet. Send a message.")
+    place = page.locator("#elsewhere").bounding_box()
     page.click("#send-tom")
     expect(page.locator("#log [data-direction=sent]")).to_have_text(re.compile("tom$"))
     expect(page.locator("#log [data-direction=received]")).to_have_text(re.compile("ok$"))
     expect(page.locator("#round-trip")).to_have_text(re.compile(r"^\d+\.\d ms$"))
     expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile(r"\d ms"))
+    assert page.locator("#elsewhere").bounding_box() == place
+    expect(page.locator("#handler")).to_contain_text("example handler")
     # The keyboard is enough, and typed HTML is shown as text.
     page.locator("#message").focus()
     page.keyboard.type("<b>mine</b>")
@@ -41,6 +62,8 @@ def test_a_click_on_the_page_sends_tom_and_shows_ok(stack: Stack, page: Page) ->
     expect(page.locator("#log [data-direction=received]")).to_have_count(2)
     for snippet in ("#snippet-browser", "#snippet-python", "#snippet-shell"):
         expect(page.locator(snippet)).to_contain_text(url_of(stack, "wss").removeprefix("wss"))
+    # A visitor has no clone, and no development CA.
+    expect(page.locator("body")).not_to_contain_text(re.compile("docker compose|certs/live"))
     assert errors == []
 
 
@@ -64,6 +87,45 @@ def test_the_page_is_in_the_browsers_language_and_fits_a_phone(stack: Stack, chr
         expect(page.locator("#send-tom")).to_have_text(button)
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert str(page.evaluate("document.documentElement.lang")).startswith(locale[:2])
+        # Each line of code is one line, also if it has to scroll, and each address is whole.
+        heights = page.evaluate(_HEIGHTS_OF_SNIPPETS)
+        assert [shown for shown, expected in heights if abs(shown - expected) > 1] == []
+        address = page.locator("#address")
+        assert address.evaluate("element => element.getClientRects().length") == 1
+        assert address.evaluate("element => element.clientHeight < 2 * parseFloat(getComputedStyle(element).fontSize)")
+        # A field for text does not look like a disabled one.
+        assert page.evaluate(_BACKGROUND, "#message") != page.evaluate(_BACKGROUND, "[aria-disabled=true], .card")
+
+
+def test_with_another_handler_the_page_reports_that_it_may_not_understand_tom(stack: Stack, page: Page) -> None:
+    page.add_init_script(_ECHO)
+    visit(page, url_of(stack))
+    expect(page.locator("#handler")).to_contain_text("example handler")
+    page.click("#send-tom")
+    expect(page.locator("#log [data-direction=received]")).to_have_text(re.compile("tom$"))
+    expect(page.locator("#handler")).to_contain_text("another handler")
+
+
+def test_on_the_readers_own_machine_the_page_names_the_doctor_and_attempts_that_fail_are_one_entry(page: Page) -> None:
+    # The page itself, without a server behind it.
+    page.route("https://localhost/**", lambda route, request: route.fulfill(path=_file_of(request.url)))
+    page.goto("https://localhost/")
+    doctor = "docker compose run --rm doctor wss://localhost/wss"
+    expect(page.locator("#snippet-shell")).to_contain_text(doctor)
+    expect(page.locator("#detail")).to_contain_text(
+        f"1006, no connection, or the connection was lost. The browser gives no details; run {doctor}"
+    )
+    expect(page.locator("#log .count")).to_have_text("\u00d73")
+    expect(page.locator("#log p")).to_have_count(1)
+    expect(page.locator("#state")).to_have_text(re.compile(r"reconnecting in \d+ s$"))
+
+
+def test_the_chat_page_reports_that_the_server_runs_another_handler(stack: Stack, page: Page) -> None:
+    visit(page, f"{url_of(stack)}chat.html")
+    page.fill("#name", "Ann")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_have_text("This server does not run the chat.")
+    expect(page.locator("#name")).to_be_focused()
 
 
 def test_a_page_from_https_cannot_open_ws(stack: Stack, page: Page) -> None:

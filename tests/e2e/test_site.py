@@ -1,9 +1,14 @@
 """Row 17 of the contract: one port serves the page and the websocket."""
 
+from pathlib import Path
+
 import pytest
 from client import Target, http_request
 from fixtures import Connect
 from stack import REPOSITORY
+
+SITE = REPOSITORY / "site"
+TYPES = {".html": ("text/html",), ".css": ("text/css",), ".js": ("text/javascript", "application/javascript")}
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -13,17 +18,19 @@ def test_the_page_is_served_beside_the_websocket(target: Target, connect: Connec
     response = http_request(target, path="/")
     assert response.status == 200
     assert response.headers["content-type"].startswith("text/html")
-    assert response.text == (REPOSITORY / "site" / "index.html").read_text()
+    assert response.text == (SITE / "index.html").read_text()
     ws.send("tom")
     assert ws.recv() == "ok"
 
 
-def test_the_script_of_the_page_is_served_as_one(target: Target) -> None:
-    response = http_request(target, path="/client.js")
+@pytest.mark.parametrize("file", [*SITE.iterdir()], ids=lambda file: file.name)
+def test_the_files_of_the_pages_are_served_with_their_types(target: Target, file: Path) -> None:
+    path = "/" if file.name == "index.html" else f"/{file.name}"
+    response = http_request(target, path=path)
     assert response.status == 200
-    # RFC 9239; with nosniff, browsers run no other type.
-    assert response.headers["content-type"].partition(";")[0] in ("text/javascript", "application/javascript")
-    assert response.text == (REPOSITORY / "site" / "client.js").read_text()
+    # RFC 9239; with nosniff, browsers run and apply no other types.
+    assert response.headers["content-type"].partition(";")[0] in TYPES[file.suffix]
+    assert response.text == file.read_text()
 
 
 @pytest.mark.profiles("nginx", "apache")

@@ -101,7 +101,7 @@ class Settings:
     challenges: Path | None = field(metadata=setting("CHALLENGES", "", parsers.path))
     """The directory with the ACME challenges, served on port 80; None: port 80 is closed."""
     page: Path | None = field(metadata=setting("PAGE", "", parsers.path))
-    """The HTML file to serve on ``/`` without a WebSocket handshake, and the scripts beside it; None: no page."""
+    """The HTML file to serve on ``/`` without a WebSocket handshake, with the files beside it; None: no page."""
     public_port: int = field(metadata=setting("DIRECT_PORT", "8282", addresses.published_port))
     """The published TLS port in `direct`, for redirects."""
     expiry_file: Path | None = field(metadata=setting("EXPIRY_FILE", "", parsers.path))

@@ -1,4 +1,4 @@
-"""The test page on `/` of `direct`, and its scripts. In the other profiles, the proxy serves them."""
+"""The pages of `direct`: one on `/`, and the files beside it. In the other profiles, the proxy serves them."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -13,13 +13,15 @@ _HEADERS = {
 }
 
 
+_SUBTYPES = {".html": "html", ".css": "css", ".js": "javascript"}
+
+
 def read_page(page: Path) -> dict[str, HttpResponse]:
-    """Return responses by their paths: the page on `/`, and the scripts beside it."""
-    return {"/": _response(page, "html")} | {
-        f"/{script.name}": _response(script, "javascript") for script in page.parent.glob("*.js")
-    }
+    """Return responses by their paths: the page on `/`, and the other pages, styles and scripts beside it."""
+    others = [file for file in page.parent.iterdir() if file.suffix in _SUBTYPES and file != page]
+    return {"/": _response(page)} | {f"/{file.name}": _response(file) for file in others}
 
 
-def _response(file: Path, subtype: str) -> HttpResponse:
-    headers = {"Content-Type": f"text/{subtype}; charset=utf-8", **_HEADERS}
+def _response(file: Path) -> HttpResponse:
+    headers = {"Content-Type": f"text/{_SUBTYPES[file.suffix]}; charset=utf-8", **_HEADERS}
     return HttpResponse(HTTPStatus.OK, file.read_bytes(), headers)
