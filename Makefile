@@ -6,7 +6,7 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test chaos bench outdated updates sbom engine clean
+.PHONY: up down lint test test-all conformance swarm-test chaos bench screenshots outdated updates sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -41,6 +41,10 @@ chaos: engine .venv
 
 bench: engine bench/.venv
 	bench/.venv/bin/python -m bench
+
+# The pictures in docs/images, from the pages of a running stack.
+screenshots: engine .venv
+	.venv/bin/pytest --numprocesses=0 tests/screenshots
 
 # Pinned packages of which there is a newer version.
 outdated: .venv
