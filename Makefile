@@ -6,7 +6,8 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test chaos bench screenshots outdated updates sbom engine clean
+.PHONY: up down lint test test-all conformance swarm-test kubernetes-test chaos bench screenshots outdated updates sbom \
+    engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -34,6 +35,10 @@ conformance: engine .venv
 
 swarm-test: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/swarm
+
+# In the cluster of KUBECONFIG, or in one that it starts; the first run builds Kubernetes. OVERLAY=apache: with Apache.
+kubernetes-test: engine .venv
+	.venv/bin/pytest --numprocesses=0 tests/kubernetes
 
 # Options: make chaos CHAOS="--profile apache --seconds 10"
 chaos: engine .venv
@@ -83,6 +88,6 @@ clean:
 	rm -rf .venv bench/.venv .hypothesis .*_cache sbom
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
 	    --filter 'reference=wss-sslyze' --filter 'reference=wss-browsers' \
-	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-bench*' \
+	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-kubernetes-*' --filter 'reference=wss-bench*' \
 	    | xargs --no-run-if-empty docker image rm --force
 	docker builder prune --force

@@ -19,14 +19,14 @@ from typing import Any
 import docker
 from docker.errors import DockerException, NotFound
 
-_RUN = "E2E_RUN"  # an environment variable: all processes of a run inherit the same value
+RUN = "E2E_RUN"  # an environment variable: all processes of a run inherit the same value
 
 
 class Run:
     """The run that this process belongs to."""
 
     def __init__(self) -> None:
-        self.name = f"wss-e2e-{os.environ.setdefault(_RUN, secrets.token_hex(4))}"
+        self.name = f"wss-e2e-{os.environ.setdefault(RUN, secrets.token_hex(4))}"
         self.directory = Path(tempfile.gettempdir()) / self.name
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self._file = (self.directory / "alive").open("w")

@@ -5,8 +5,6 @@ The tests depend on each other, and run in this order.
 
 import os
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import docker
@@ -15,11 +13,11 @@ import swarm as hosts
 import trustme
 from client import Target, http_request
 from client_load import ClientLoad
+from contract import assert_contract_holds
 from cryptography import x509
 from docker.errors import DockerException
 from eventually import eventually
 from pairs import write_pair
-from stack import REPOSITORY
 from swarm import ADDRESSES, STACK, Swarm
 
 # Short ping intervals detect a dead connection soon. With PROXY=apache in the environment, the proxy is Apache.
@@ -71,19 +69,6 @@ def swarm(issue: Callable[[], dict[str, bytes]]) -> Iterator[Swarm]:
     engine.close()
 
 
-def _assert_contract_holds(target: Target) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses=0", "--no-header", "tests/e2e"]
-    done = subprocess.run(
-        [*command, f"--url={target.url}", f"--ca={target.ca}"],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-
-
 def _serial(target: Target) -> int:
     pem = ssl.get_server_certificate((target.host, target.port), ca_certs=str(target.ca))
     return x509.load_pem_x509_certificate(pem.encode()).serial_number
@@ -92,7 +77,7 @@ def _serial(target: Target) -> int:
 def test_every_host_serves(swarm: Swarm, targets: list[Target]) -> None:
     assert swarm.replicas() == {f"{STACK}_{name}": (n, n) for name, n in SERVICES.items()}
     for target in targets:
-        _assert_contract_holds(target)
+        assert_contract_holds(target)
 
 
 SERVICES = {"proxy": 3, "backend": 3, "hub": 1, "certs": 3}
@@ -117,12 +102,12 @@ def test_an_update_of_the_backends_fails_no_connect(swarm: Swarm, targets: list[
         node.docker("tag", f"{STACK}-backend:latest", f"{STACK}-backend:next")
     with ClientLoad(targets) as load:
         swarm.update("backend", "--image=wss-backend:next")
-        _assert_contract_holds(targets[0])
+        assert_contract_holds(targets[0])
         swarm.wait()
     print(load)
     assert set(load.close_codes) == {1001}
     assert load.failed_connects == []
-    _assert_contract_holds(targets[0])
+    assert_contract_holds(targets[0])
 
 
 def test_an_update_of_the_proxies_fails_no_connect(swarm: Swarm, targets: list[Target]) -> None:
@@ -137,7 +122,7 @@ def test_an_update_of_the_proxies_fails_no_connect(swarm: Swarm, targets: list[T
     swarm.update("proxy", "--env-rm=HSTS")  # the contract's tests expect no HSTS
     swarm.wait()
     for target in targets:
-        _assert_contract_holds(target)
+        assert_contract_holds(target)
 
 
 def test_an_update_that_does_not_start_is_rolled_back(swarm: Swarm, targets: list[Target]) -> None:
@@ -158,10 +143,10 @@ def test_a_lost_host_disconnects_only_its_own_clients(swarm: Swarm, targets: lis
     with ClientLoad(targets) as load:
         lost.container.kill()
         eventually(lambda: "Down" in swarm.manager.docker("node", "ls"), "the manager marks the host as down")
-        _assert_contract_holds(targets[0])
+        assert_contract_holds(targets[0])
         swarm.wait_for("backend", 3)
     print(load)
     assert set(load.close_codes) <= {1006}
     assert load.failed_connects == []
     for target in targets[:-1]:
-        _assert_contract_holds(target)
+        assert_contract_holds(target)
