@@ -103,7 +103,8 @@ def load(stack: Stack) -> Iterator[ClientLoad]:
 
 
 def _end(load: ClientLoad) -> set[int]:
-    """End the clients, and return the codes with which they were closed."""
+    """End the clients when all are connected again, and return the codes with which they were closed."""
+    eventually(lambda: load.opened == CLIENTS + load.close_codes.total(), "all clients are connected again")
     load.__exit__()
     return set(load.close_codes)
 
@@ -157,6 +158,7 @@ def test_a_killed_worker_disconnects_only_its_own_clients(stack: Stack, load: Cl
     pod, *_ = stack.cluster.pods("backend")
     # All processes but the supervisor, as if memory had run out.
     stack.cluster.kubectl("exec", pod, "--container=backend", "--", "bash", "-c", "kill -KILL -1")
+    eventually(lambda: load.close_codes, "clients are disconnected")
     stack.cluster.wait("backend")
     assert _end(load) == {1006}
     assert load.close_codes[1006] < CLIENTS
