@@ -6,7 +6,7 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test kubernetes-test chaos bench screenshots outdated updates sbom \
+.PHONY: up down lint test test-all conformance swarm-test kubernetes-test chaos bench screenshots outdated updates grafana sbom \
     engine clean
 
 up: engine
@@ -60,6 +60,12 @@ outdated: .venv
 updates: engine
 	tools/updates
 
+# deploy/grafana/dashboard.json, from the page of monitoring.yaml.
+grafana:
+	python3 -m venv --clear deploy/grafana/.venv
+	deploy/grafana/.venv/bin/pip install --quiet --require-hashes --requirement deploy/grafana/requirements.txt
+	deploy/grafana/.venv/bin/python deploy/grafana/dashboard.py
+
 # What each image contains, as SPDX, in sbom/.
 sbom: engine .venv
 	.venv/bin/pip install --quiet --require-hashes --requirement tools/requirements.txt
@@ -85,7 +91,7 @@ bench/.venv: bench/requirements.txt
 
 # What tests and bench keep for their next run: environments, images of clients and test tools, Docker's build cache.
 clean:
-	rm -rf .venv bench/.venv .hypothesis .*_cache sbom
+	rm -rf .venv bench/.venv deploy/grafana/.venv .hypothesis .*_cache sbom
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
 	    --filter 'reference=wss-sslyze' --filter 'reference=wss-browsers' \
 	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-kubernetes-*' --filter 'reference=wss-bench*' \

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import threading
 import time
@@ -18,10 +19,12 @@ import docker
 import pytest
 import trustme
 import websocket
+from browser import chromium, console_errors, visit
 from client import TIMEOUT, Target, http_request, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
 from pairs import write_pair
+from playwright.sync_api import Playwright, expect
 from stack import PROBE, REPOSITORY, Stack
 
 pytestmark = pytest.mark.long
@@ -138,6 +141,52 @@ def test_the_proxy_counts_requests_by_status_and_open_websockets(
     monitored: Stack, prometheus: Prometheus, ca_file: Path, connect: Connect
 ) -> None:
     counts_requests(prometheus, target_of(monitored, ca_file), MAX, connect)
+
+
+@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
+def test_the_page_draws_every_chart_without_an_error(
+    monitored: Stack, prometheus: Prometheus, clients: str, playwright: Playwright, width: int, colour_scheme: Any
+) -> None:
+    assert clients
+    panels = panels_of_the_page()
+    eventually(lambda: prometheus.query("wss_proxy_requests_total"), "there is something to draw")
+    with chromium(playwright, monitored, None) as browser:
+        page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colour_scheme)
+        errors = console_errors(page)
+        visit(page, "http://prometheus:9090/consoles/index.html")
+        expect(page.locator("#charts svg")).to_have_count(len(panels["charts"]))
+        expect(page.locator("#tiles b")).to_have_count(len(panels["tiles"]))
+        expect(page.locator("#alerts li")).not_to_have_count(0)
+        expect(page.locator("#charts section", has_text="Memory of the workers").locator("path")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal scrolling"
+        assert errors == []
+        if directory := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=Path(directory) / f"monitoring-{width}-{colour_scheme}.png", full_page=True)
+
+
+def test_prometheus_evaluates_each_expression_of_the_page(
+    monitored: Stack, prometheus: Prometheus, ca_file: Path, connect: Connect
+) -> None:
+    connect(target_of(monitored, ca_file), origin="https://app.example", suppress_origin=False).close()
+    panels = panels_of_the_page()
+    expressions = [tile["expr"] for tile in panels["tiles"]]
+    expressions += [query["expr"].replace("WINDOW", "1m") for chart in panels["charts"] for query in chart["queries"]]
+    names = {name for each in expressions for name in re.findall(r"\bwss_\w+", each)}
+    only_after_an_event = {"wss_connections_refused_total", "wss_hub_messages_total"}
+
+    def missing() -> set[str]:
+        return names - only_after_an_event - set(prometheus.get("label/__name__/values"))
+
+    eventually(lambda: missing() == set(), "all metrics exist")
+    for expression in expressions:
+        prometheus.query(expression)  # an HTTPError if it is not valid
+
+
+def panels_of_the_page() -> dict[str, Any]:
+    page = (MONITORING / "consoles" / "index.html").read_text()
+    (panels,) = re.findall(r'<script type="application/json" id="panels">(.*?)</script>', page, re.DOTALL)
+    return dict(json.loads(panels))
 
 
 def test_apache_counts_the_same_also_websockets_that_a_reload_leaves_open(

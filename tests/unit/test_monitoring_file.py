@@ -1,6 +1,7 @@
 """monitoring.yaml: its services may do as little as those of compose.yaml, and it fits the other overlays."""
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -47,3 +48,17 @@ def test_other_overlays_combine_with_it_and_keep_what_they_set(overlay: str) -> 
         assert environment == alone[name]["environment"]
         assert together[name]["networks"] == alone[name]["networks"]
     assert together["prometheus"]["networks"].keys() == {"edge", "inner"}
+
+
+def test_the_dashboard_of_grafana_has_the_panels_of_the_page() -> None:
+    page = (REPOSITORY / "monitoring" / "consoles" / "index.html").read_text()
+    (found,) = re.findall(r'id="panels">(.*?)</script>', page, re.DOTALL)
+    panels = json.loads(found)
+    expected = [(tile["title"], [tile["expr"]]) for tile in panels["tiles"]]
+    expected += [(chart["title"], [query["expr"] for query in chart["queries"]]) for chart in panels["charts"]]
+    dashboard = json.loads((REPOSITORY / "deploy" / "grafana" / "dashboard.json").read_text())
+    shown = [
+        (panel["title"], [target["expr"].replace("$__rate_interval", "WINDOW") for target in panel["targets"]])
+        for panel in dashboard["panels"]
+    ]
+    assert shown == expected
