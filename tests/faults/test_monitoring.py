@@ -32,6 +32,7 @@ pytestmark = pytest.mark.long
 MONITORING = REPOSITORY / "monitoring"
 RULE_TESTS = REPOSITORY / "tests" / "harness" / "alerts_test.yml"
 ALERTS = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+CONFIGURATION = ("prometheus.yml", "alerts.yml", "alertmanager.yml")
 # MAX_CONNECTIONS and PROXY_CONNECTIONS, of which the test opens so many.
 MAX, OPEN = 20, 17
 # Of a worker, which needs 30 for itself: nearly all with its connections.
@@ -42,10 +43,23 @@ KILL_WORKER = "read -r _ process _ < <(status | grep '^1 '); kill -KILL $process
 # With rooms, so that it needs the hub.
 HANDLER = "import wss.rooms\nfrom apps.probe import handler\n"
 
+# Prints the alerts that it gets.
+RECEIVER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("", 8080), Handler).serve_forever()
+"""
+
 
 def shortened(text: str) -> str:
     """Return a configuration of Prometheus with short times: intervals and `for` of a second; a minute is a second."""
-    text = re.sub(r"((?:_interval|for): )\d+[smh]", r"\g<1>1s", text)
+    text = re.sub(r"((?:_interval|_wait|for): )\d+[smh]", r"\g<1>1s", text)
     return re.sub(r"\[(\d+)m\]", _seconds, text)
 
 
@@ -84,19 +98,26 @@ def certs_dir(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def monitored(new_shared_stack: NewStack, certs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """nginx with two workers, a hub and Prometheus, whose rules have short times."""
+    """nginx with a hub, Prometheus and Alertmanager, all with short times, and what receives the alerts."""
     short = tmp_path_factory.mktemp("short")
-    for name in ("prometheus.yml", "alerts.yml"):
+    for name in CONFIGURATION:
         (short / name).write_text(shortened((MONITORING / name).read_text()))
     (short / "monitored.py").write_text(HANDLER)
     handler = f'["{short}/monitored.py:/app/apps/monitored.py:ro"]'
-    rules = ", ".join(f'"{short}/{name}:/etc/wss/{name}:ro"' for name in ("prometheus.yml", "alerts.yml"))
+    configuration = ", ".join(f'"{short}/{name}:/etc/wss/{name}:ro"' for name in CONFIGURATION)
     overlay = short / "compose.yaml"
     overlay.write_text(
         "services:\n"
         f"  check: {{volumes: {handler}}}\n"
         f"  backend: {{volumes: {handler}, ulimits: {{nofile: {OPEN_FILES}}}}}\n"
-        f"  prometheus: {{volumes: [{rules}]}}\n"
+        f"  prometheus: {{volumes: [{configuration}]}}\n"
+        f"  alertmanager: {{profiles: !override [nginx], volumes: [{configuration}]}}\n"
+        "  receiver:\n"
+        "    profiles: [nginx]\n"
+        "    image: ${IMAGES}-monitoring\n"
+        f"    command: [python3, -uc, {json.dumps(RECEIVER)}]\n"
+        "    init: true\n"
+        "    networks: [edge]\n"
     )
     stack = new_shared_stack(
         "nginx",
@@ -108,6 +129,7 @@ def monitored(new_shared_stack: NewStack, certs_dir: Path, tmp_path_factory: pyt
         MAX_CONNECTIONS=str(MAX),
         PROXY_CONNECTIONS=str(MAX),
         PROMETHEUS_PORT="127.0.0.1:0",
+        ALERT_WEBHOOK="http://receiver:8080/",
     )
     stack.up()
     return stack
@@ -121,10 +143,14 @@ def prometheus(monitored: Stack) -> Prometheus:
 def test_promtool_accepts_the_configuration_and_the_tests_of_the_rules(
     monitored: Stack, engine: docker.DockerClient
 ) -> None:
-    command = "promtool check config /etc/wss/prometheus.yml && promtool test rules /alerts_test.yml"
+    commands = (
+        "amtool check-config /etc/wss/alertmanager.yml",
+        "promtool check config /etc/wss/prometheus.yml",
+        "promtool test rules /alerts_test.yml",
+    )
     output = engine.containers.run(
         monitored.image("monitoring"),
-        ["sh", "-euc", command],
+        ["sh", "-euc", "; ".join(commands)],
         volumes={str(RULE_TESTS): {"bind": "/alerts_test.yml", "mode": "ro"}},
         remove=True,
         **monitored.beside,
@@ -253,7 +279,7 @@ def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
     write_pair(ca.issue_cert("localhost"), certs_dir)
     eventually(lambda: prometheus.firing() == set(), "all alerts clear")
 
-    monitored.container("hub").stop()
+    monitored.container("hub").kill()
     wait_for(prometheus, seconds, "WssHubAway")
     monitored.container("hub").start()
     eventually(lambda: "WssHubAway" not in prometheus.firing(), "it clears")
@@ -270,10 +296,12 @@ def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
     monitored.container("nginx-exporter").pause()
     wait_for(prometheus, seconds, "WssTargetDown")
     monitored.container("nginx-exporter").unpause()
-    monitored.container("backend").stop()
+    monitored.container("backend").kill()
     with Faults(target) as faults:
         faults.repeat(faults.refused)
         wait_for(prometheus, seconds, "WssNoBackendReady", "WssServiceUnavailable")
+        for alert in ("WssNoBackendReady", "WssServiceUnavailable"):
+            assert f"troubleshooting.md#{alert.lower()}" in monitored.wait_for_log("receiver", f'"alertname":"{alert}"')
     monitored.container("backend").start()
     eventually(lambda: prometheus.firing() == set(), "all alerts clear")
     assert set(seconds) == set(ALERTS)

@@ -93,7 +93,8 @@ def compose_files(page: Path) -> set[str]:
 
 
 def profiles(page: Path) -> set[str]:
-    lists = re.findall(r"profiles: \[(.*?)\]", (REPOSITORY / "compose.yaml").read_text())
+    texts = [(REPOSITORY / file).read_text() for file in ("compose.yaml", "monitoring.yaml")]
+    lists = [names for text in texts for names in re.findall(r"profiles: \[(.*?)\]", text)]
     return set(re.findall(r"--profile (\S+)", code_of(page))) - {name for names in lists for name in names.split(", ")}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from server import REPOSITORY
 
-ADDED = ("prometheus", "nginx-exporter", "apache-exporter", "hub-exporter")
+ADDED = ("prometheus", "nginx-exporter", "apache-exporter", "hub-exporter", "alertmanager")
 
 
 def services(*files: str) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def test_what_a_container_may_is_the_same_as_for_the_hub(monitored: dict[str, An
     for key in ("read_only", "cap_add", "cap_drop", "security_opt", "logging", "stop_grace_period", "user"):
         assert service.get(key) == hub.get(key), key
     assert {**service["healthcheck"], "test": ""} == {**hub["healthcheck"], "test": ""}
-    # Only Prometheus writes, into its volume, and only its port is published: on loopback.
+    # Two of them write, into a volume, and only Prometheus' port is published: on loopback.
     writable = [mount["target"] for mount in service.get("volumes", ()) if not mount.get("read_only")]
-    assert writable == (["/data"] if name == "prometheus" else [])
+    assert writable == (["/data"] if name in {"prometheus", "alertmanager"} else [])
     ports = [(port["host_ip"], port["published"]) for port in service.get("ports", ())]
     assert ports == ([("127.0.0.1", "9090")] if name == "prometheus" else [])
 
