@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from client import TIMEOUT, Target, http_request, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
 from pairs import write_pair
-from playwright.sync_api import Playwright, expect
+from playwright.sync_api import Browser, Playwright, expect
 from stack import PROBE, REPOSITORY, Stack
 
 pytestmark = pytest.mark.long
@@ -169,26 +169,32 @@ def test_the_proxy_counts_requests_by_status_and_open_websockets(
     counts_requests(prometheus, target_of(monitored, ca_file), MAX, connect)
 
 
+@pytest.fixture(scope="module")
+def browser(monitored: Stack, clients: str, playwright: Playwright) -> Iterator[Browser]:
+    assert clients
+    with chromium(playwright, monitored, None) as browser:
+        yield browser
+
+
 @pytest.mark.parametrize("colour_scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
 def test_the_page_draws_every_chart_without_an_error(
-    monitored: Stack, prometheus: Prometheus, clients: str, playwright: Playwright, width: int, colour_scheme: Any
+    browser: Browser, prometheus: Prometheus, width: int, colour_scheme: Any
 ) -> None:
-    assert clients
     panels = panels_of_the_page()
     eventually(lambda: prometheus.query("wss_proxy_requests_total"), "there is something to draw")
-    with chromium(playwright, monitored, None) as browser:
-        page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colour_scheme)
-        errors = console_errors(page)
-        visit(page, "http://prometheus:9090/consoles/index.html")
-        expect(page.locator("#charts svg")).to_have_count(len(panels["charts"]))
-        expect(page.locator("#tiles b")).to_have_count(len(panels["tiles"]))
-        expect(page.locator("#alerts li")).not_to_have_count(0)
-        expect(page.locator("#charts section", has_text="Memory of the workers").locator("path")).to_have_count(1)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal scrolling"
-        assert errors == []
-        if directory := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=Path(directory) / f"monitoring-{width}-{colour_scheme}.png", full_page=True)
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colour_scheme)
+    errors = console_errors(page)
+    visit(page, "http://prometheus:9090/consoles/index.html")
+    expect(page.locator("#charts svg")).to_have_count(len(panels["charts"]))
+    expect(page.locator("#tiles b")).to_have_count(len(panels["tiles"]))
+    expect(page.locator("#alerts li")).not_to_have_count(0)
+    expect(page.locator("#charts section", has_text="Memory of the workers").locator("path")).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal scrolling"
+    assert errors == []
+    if directory := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(directory) / f"monitoring-{width}-{colour_scheme}.png", full_page=True)
+    page.close()
 
 
 def test_prometheus_evaluates_each_expression_of_the_page(
