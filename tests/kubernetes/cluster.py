@@ -66,11 +66,16 @@ class Cluster:
             self.kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s")
 
         def is_settled() -> bool:
-            assert all(pod["status"]["phase"] == "Running" for pod in self.get("pods")), self.state()
-            assert not any("deletionTimestamp" in pod["metadata"] for pod in self.get("pods")), self.state()
-            return True
+            pods = self.get("pods")
+            assert not any("deletionTimestamp" in pod["metadata"] for pod in pods), self.state()
+            conditions = [
+                each for pod in pods for each in pod["status"].get("conditions", []) if each["type"] == "Ready"
+            ]
+            assert all(each["status"] == "True" for each in conditions), self.state()
+            wanted: int = sum(each["spec"]["replicas"] for each in self.get("deployments"))
+            return len(conditions) == wanted
 
-        eventually(is_settled, "no pod ends any more", 120)
+        eventually(is_settled, "all pods are ready, and none ends", 180)
 
     def pods(self, component: str) -> list[str]:
         found = self.get("pods", f"--selector=app.kubernetes.io/component={component}")
@@ -170,8 +175,8 @@ def _copied(node: Container, kubeconfig: Path) -> bool:
 
 
 def _is_ready(cluster: Cluster) -> bool:
-    (node,) = cluster.get("nodes")
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"])
+    conditions = [each for node in cluster.get("nodes") for each in node["status"]["conditions"]]
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _load(node: Container) -> None:
