@@ -6,8 +6,8 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test kubernetes-test chaos bench screenshots outdated updates grafana sbom \
-    engine clean
+.PHONY: up down lint test test-all conformance swarm-test kubernetes-test rootless-test chaos bench screenshots outdated \
+    updates grafana sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -39,6 +39,9 @@ swarm-test: engine .venv
 # In the cluster of KUBECONFIG, or in one that it starts; the first run builds Kubernetes. OVERLAY=apache: with Apache.
 kubernetes-test: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/kubernetes
+
+rootless-test: engine .venv
+	.venv/bin/pytest --numprocesses=0 tests/rootless
 
 # Options: make chaos CHAOS="--profile apache --seconds 10"
 chaos: engine .venv
@@ -94,6 +97,7 @@ clean:
 	rm -rf .venv bench/.venv deploy/grafana/.venv .hypothesis .*_cache sbom
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
 	    --filter 'reference=wss-sslyze' --filter 'reference=wss-browsers' \
-	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-kubernetes-*' --filter 'reference=wss-bench*' \
+	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-kubernetes-*' --filter 'reference=wss-rootless-host' \
+	    --filter 'reference=wss-bench*' \
 	    | xargs --no-run-if-empty docker image rm --force
 	docker builder prune --force

@@ -2,17 +2,16 @@
 
 import json
 import subprocess
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 import docker
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 from eventually import eventually
+from inner_engine import Host
 from stack import REPOSITORY
 
 NAME = "wss-swarm"
@@ -31,51 +30,10 @@ def build_images() -> None:
     _run(["docker", "build", "--quiet", "--tag", NODE_IMAGE, str(REPOSITORY / "tests" / "swarm" / "node")])
 
 
-class Node:
-    """A host of the swarm."""
-
-    def __init__(self, container: Container, address: str) -> None:
-        self.container, self.address = container, address
-
-    def run(self, *command: str, **environment: str) -> str:
-        """Run a command on the host; return its output."""
-        done = self.container.exec_run(list(command), environment=environment)
-        assert isinstance(done.output, bytes)
-        output = done.output.decode().strip()
-        assert done.exit_code == 0, f"{' '.join(command)} failed:\n{output}"
-        return output
-
-    @property
-    def is_ready(self) -> bool:
-        return self.container.exec_run(["docker", "info"]).exit_code == 0
-
-    def docker(self, *arguments: str, **environment: str) -> str:
-        return self.run("docker", *arguments, **environment)
-
-    def put(self, directory: str, files: Mapping[str, bytes]) -> None:
-        """Write files to a directory of the host."""
-        self.run("mkdir", "-p", directory)
-        archive = BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, contents in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(contents)
-                info.mode = 0o600
-                tar.addfile(info, BytesIO(contents))
-        assert self.container.put_archive(directory, archive.getvalue())
-
-    def load(self, images: Sequence[str]) -> None:
-        """Copy images from the outer engine to the host's engine, because there is no registry."""
-        with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saving:
-            command = ["docker", "exec", "--interactive", str(self.container.id), "docker", "load", "--quiet"]
-            subprocess.run(command, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True)
-        assert saving.returncode == 0
-
-
 class Swarm:
     """The hosts and the stack on them; the first host is the manager."""
 
-    def __init__(self, nodes: list[Node]) -> None:
+    def __init__(self, nodes: list[Host]) -> None:
         self.nodes = nodes
         self.manager = nodes[0]
 
@@ -155,7 +113,7 @@ def swarm(engine: docker.DockerClient) -> Iterator[Swarm]:
             engine.networks.get("bridge").disconnect(container)
             network.connect(container, ipv4_address=address)
             container.start()
-        nodes = [Node(container, address) for container, address in zip(containers, ADDRESSES, strict=True)]
+        nodes = [Host(container, address) for container, address in zip(containers, ADDRESSES, strict=True)]
         eventually(lambda: all(node.is_ready for node in nodes), "all engines are ready")
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(lambda node: node.load([f"{STACK}-{image}" for image in IMAGES]), nodes))

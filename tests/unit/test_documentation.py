@@ -22,7 +22,8 @@ DIRECTORIES = sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir()
 COMPOSE_FILES = (*REPOSITORY.glob("*.yaml"), *REPOSITORY.glob("examples/*/compose.yaml"))
 # Of handlers in the examples, of other programs, and of the images' builds; PROXY_PROTOCOL is set by balancer.yaml.
 OTHER_VARIABLES = {"API_KEY", "TOKEN", "RELAY_URL", "NODE_EXTRA_CA_CERTS", "PYTHONPATH", "SSL_CERT_FILE"} | {
-    *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL", "CHAOS", "PROFILE", "OVERLAY")
+    *("WEBSOCKETS_MAX_LINE_LENGTH", "REVISION", "PROXY_PROTOCOL", "CHAOS", "PROFILE", "OVERLAY"),
+    "DOCKERD_ROOTLESS_ROOTLESSKIT_PORT_DRIVER",
 }
 # Files that a user, or a command on the page, creates.
 CREATED = {
