@@ -30,6 +30,11 @@ export const TEXTS = {
     "此房間裡已有人用了「%」或看起來相同的名字，請換一個。",
     "“%”, or a name that looks the same, is taken in this room. Choose another one.",
   ],
+  name: [
+    "“%”不能作为名字。名字是一个词，由可见字符组成，字母属于同一种字母表。",
+    "「%」不能作為名字。名字是一個詞，由可見字元組成，字母屬於同一種字母表。",
+    "“%” cannot be a name. A name is one word of visible characters, with letters of one alphabet.",
+  ],
   notAChat: ["此服务器运行的不是聊天程序。", "此伺服器執行的不是聊天程式。", "This server does not run the chat."],
   startChat: ["启动聊天程序：APP=%", "啟動聊天程式：APP=%", "Start it with APP=%"],
 };

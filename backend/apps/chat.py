@@ -60,7 +60,8 @@ class User(NamedTuple):
     def of(cls, command: dict[str, Any]) -> "User":
         name = _field(command, "name")
         if not is_name(name):
-            raise CommandError("'name' must be one word of visible characters, with letters of one alphabet")
+            text = "'name' must be one word of visible characters, with letters of one alphabet"
+            raise CommandError(text, "name", name)
         key = _field(command, "key") if "key" in command else ""
         return cls(name, sha256(f"{name}\n{key}".encode()).hexdigest()[:16] if key else "")
 

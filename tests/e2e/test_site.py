@@ -65,3 +65,8 @@ def test_the_page_has_security_headers(target: Target) -> None:
     # The rest of the policy is in the page itself (tests/unit/test_page.py).
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "strict-transport-security" not in headers
+
+
+@pytest.mark.parametrize("path", ["/", "/index.js"])
+def test_browsers_ask_whether_a_file_of_the_pages_has_changed(target: Target, path: str) -> None:
+    assert http_request(target, path=path).headers["cache-control"] == "no-cache"

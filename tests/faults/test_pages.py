@@ -144,6 +144,8 @@ def test_a_second_ann_is_refused_and_one_that_comes_later_is_marked(enter_chat: 
     eve = enter_chat("ann", "coffee")
     expect(eve.locator("#notice")).to_contain_text("“ann”, or a name that looks the same, is taken in this room")
     expect(eve.locator("#name")).to_be_focused()
+    _enter(eve, "\u0410nn", "coffee")  # a Cyrillic letter
+    expect(eve.locator("#notice")).to_contain_text("cannot be a name")
     # Another tab of the same browser is the same person.
     tab = ann.context.new_page()
     visit(tab, ann.url)
