@@ -9,7 +9,6 @@ import { Log, create } from "./log.js";
 import { Status } from "./status.js";
 
 const ADDRESS = `wss://${location.host}/wss`;
-const DOCTOR = `docker compose run --rm doctor ${ADDRESS}`;
 const MAX_ENTRIES = 200;
 const MAX_CHARACTERS = 2_000;
 const ANSWER_TIMEOUT = 5_000; // ms
@@ -101,8 +100,8 @@ function showHandler(key) {
 function closed(event) {
   const isUnanswered = status.state === "closed" && event.code === 1006;
   const closure = isUnanswered ? text("unanswered") : describeClosure(event);
-  const hint = isLocal ? text("runDoctor", DOCTOR) : text("noDetails");
-  byId("detail").textContent = event.code === 1006 && !isUnanswered ? `${closure}. ${hint}` : closure;
+  const isUnexplained = event.code === 1006 && !isUnanswered;
+  byId("detail").textContent = isUnexplained ? text(isLocal ? "seeDoctor" : "noDetails", closure) : closure;
   recordEvent(closure);
   if (!event.willRetry) enter("closed");
 }

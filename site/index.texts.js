@@ -50,6 +50,10 @@ export const TEXTS = {
   unanswered: ["已断开，未收到服务器的答复", "已中斷，未收到伺服器的答覆", "disconnected without an answer from the server"],
   noSamples: ["尚无数据，请发送一条消息。", "尚無資料，請傳送一則訊息。"],
   summary: ["最近 % ms，中位数 % ms，最大 % ms", "最近 % ms，中位數 % ms，最大 % ms", "last % ms, median % ms, max % ms"],
-  noDetails: ["浏览器不提供更多信息。", "瀏覽器不提供更多資訊。", "The browser gives no details."],
-  runDoctor: ["浏览器不提供更多信息，请运行 %", "瀏覽器不提供更多資訊，請執行 %", "The browser gives no details; run %"],
+  noDetails: ["%。浏览器不提供更多信息。", "%。瀏覽器不提供更多資訊。", "%. The browser gives no details."],
+  seeDoctor: [
+    "%。浏览器不提供更多信息，doctor 可以：见下面的“命令行”。",
+    "%。瀏覽器不提供更多資訊，doctor 可以：見下面的「命令列」。",
+    "%. The browser gives no details, the doctor does: see “Command line” below.",
+  ],
 };

@@ -2,7 +2,7 @@
 
 import { textsOf } from "./language.js";
 
-const text = textsOf({ countdown: ["（% 秒后）", "（% 秒後）", " in % s"] });
+const text = textsOf({ countdown: ["（% 秒后）", "（% 秒後）", " in %\u00a0s"] });
 
 export class Status {
   #element; #timer;
