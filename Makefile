@@ -6,8 +6,8 @@ ALL = --profile nginx --profile apache --profile direct --profile hub --profile 
 # Images of Python set it. The tests start hundreds of Python processes, and each of them would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up down lint test test-all conformance swarm-test kubernetes-test rootless-test chaos bench screenshots outdated \
-    updates grafana sbom engine clean
+.PHONY: up down lint test test-all conformance swarm-test kubernetes-test rootless-test arm64-test chaos bench \
+    screenshots outdated updates grafana sbom engine clean
 
 up: engine
 	docker compose --profile $(PROFILE) up --build --wait
@@ -42,6 +42,9 @@ kubernetes-test: engine .venv
 
 rootless-test: engine .venv
 	.venv/bin/pytest --numprocesses=0 tests/rootless
+
+arm64-test: engine .venv
+	.venv/bin/pytest --numprocesses=0 tests/arm64
 
 # Options: make chaos CHAOS="--profile apache --seconds 10"
 chaos: engine .venv
@@ -98,6 +101,6 @@ clean:
 	docker image ls --quiet --filter 'reference=wss-clients' --filter 'reference=wss-autobahn' \
 	    --filter 'reference=wss-sslyze' --filter 'reference=wss-browsers' \
 	    --filter 'reference=wss-swarm-node' --filter 'reference=wss-kubernetes-*' --filter 'reference=wss-rootless-host' \
-	    --filter 'reference=wss-bench*' \
+	    --filter 'reference=wss-arm64-*' --filter 'reference=wss-bench*' \
 	    | xargs --no-run-if-empty docker image rm --force
 	docker builder prune --force
