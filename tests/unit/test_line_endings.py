@@ -13,8 +13,9 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 def files_with_cr(clone: Path) -> list[str]:
-    names = git(clone, "ls-files", "-z").split("\0")
-    return [name for name in names if name and b"\r" in (clone / name).read_bytes()]
+    """Return the files of text with a CR; git counts those of a file that contains NUL as binary, "i/-text"."""
+    listed = [line.partition("\t") for line in git(clone, "ls-files", "--eol", "-z").split("\0") if line]
+    return [name for kind, _, name in listed if not kind.startswith("i/-text") and b"\r" in (clone / name).read_bytes()]
 
 
 def test_a_clone_that_converts_line_ends_has_no_cr(tmp_path: Path) -> None:
