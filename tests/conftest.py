@@ -70,7 +70,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("profile", profiles, scope="session", indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
+# After pytest itself, which puts all tests of the first profile before those without one.
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--url"):
         deselected = [item for item in items if not _runs_with_url(config, item)]
@@ -106,6 +107,8 @@ class _ByStack(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
+        if path.startswith("tests/unit/"):
+            return path
         profile = re.search(rf"[\[-]({'|'.join((*PROFILES, 'url'))})[\]-]", test)
         shared = "tests/e2e" if path.startswith("tests/e2e/") and profile else path
         return f"{shared} {profile[1]}" if profile else shared
@@ -147,7 +150,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.failed:
         used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]
         for stack in {id(stack): stack for stack in (*used, *item.stash.get(_STACKS, ()))}.values():
-            report.sections.append((f"containers of {stack.project}", stack.logs()))
+            try:
+                logs = stack.logs()
+            except DockerException as error:  # raised here, it would end the whole run
+                logs = f"no logs: {error}"
+            report.sections.append((f"containers of {stack.project}", logs))
     return report
 
 

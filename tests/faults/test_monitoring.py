@@ -19,7 +19,7 @@ import docker
 import pytest
 import trustme
 import websocket
-from browser import chromium, console_errors, visit
+from browser import NETWORK_CHANGED, chromium, console_errors, visit
 from client import TIMEOUT, Target, http_request, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
@@ -185,9 +185,16 @@ def test_the_page_draws_every_chart_without_an_error(
     eventually(lambda: prometheus.query("wss_proxy_requests_total"), "there is something to draw")
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colour_scheme)
     errors = console_errors(page)
-    visit(page, "http://prometheus:9090/consoles/index.html")
+
+    def load() -> bool:
+        errors.clear()
+        visit(page, "http://prometheus:9090/consoles/index.html")
+        # After a network change they may never come.
+        expect(page.locator("#tiles b")).to_have_count(len(panels["tiles"]), timeout=10_000)
+        return not any(NETWORK_CHANGED in error for error in errors)
+
+    eventually(load, "the page and its queries load without a network change")
     expect(page.locator("#charts svg")).to_have_count(len(panels["charts"]))
-    expect(page.locator("#tiles b")).to_have_count(len(panels["tiles"]))
     expect(page.locator("#alerts li")).not_to_have_count(0)
     expect(page.locator("#charts section", has_text="Memory of the workers").locator("path")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal scrolling"
@@ -299,9 +306,12 @@ def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
     seconds["WssReplicaFlapping"] = time.monotonic() - started
     print(f"WssReplicaFlapping fired after {seconds['WssReplicaFlapping']:.1f} s")
 
-    monitored.container("nginx-exporter").pause()
-    wait_for(prometheus, seconds, "WssTargetDown")
-    monitored.container("nginx-exporter").unpause()
+    exporter = monitored.container("nginx-exporter")
+    exporter.pause()
+    try:
+        wait_for(prometheus, seconds, "WssTargetDown")
+    finally:
+        exporter.unpause()
     monitored.container("backend").kill()
     with Faults(target) as faults:
         faults.repeat(faults.refused)
@@ -353,7 +363,7 @@ class Faults:
 
         def run() -> None:
             while not self._end.wait(0.05):
-                with suppress(OSError, websocket.WebSocketException):  # a fault
+                with suppress(OSError, http.client.HTTPException, websocket.WebSocketException):  # a fault
                     cause()
 
         self._threads.append(threading.Thread(target=run))

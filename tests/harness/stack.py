@@ -5,11 +5,13 @@ import re
 import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import NotFound
 from docker.models.containers import Container
 from eventually import eventually
 from run import Run
@@ -196,10 +198,12 @@ class Stack:
 
     def logs(self, service: str | None = None) -> str:
         """Return the logs of the containers, with a heading for each."""
-        return "".join(
-            f"--- {container.name} ({container.status})\n{container.logs().decode(errors='replace')}"
-            for container in self.containers(service)
-        )
+        logs = []
+        for container in self.containers(service):
+            with suppress(NotFound):  # removed meanwhile
+                text = container.logs().decode(errors="replace")
+                logs.append(f"--- {container.name} ({container.status})\n{text}")
+        return "".join(logs)
 
     def wait_for_log(self, service: str, text: str) -> str:
         """Wait until the log of a service has a line with `text`; return that line.
