@@ -1,16 +1,11 @@
 """monitoring.yaml: Prometheus finds everything by itself; alerts fire while there is a fault, and clear after it."""
 
-import http.client
 import json
 import os
 import re
-import threading
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +14,14 @@ import docker
 import pytest
 import trustme
 import websocket
+from alert_faults import Faults
 from browser import NETWORK_CHANGED, chromium, console_errors, visit
-from client import TIMEOUT, Target, http_request, target_of
+from client import Target, http_request, target_of
 from eventually import eventually
 from fixtures import Connect, NewStack
 from pairs import write_pair
 from playwright.sync_api import Browser, Playwright, expect
+from prometheus import Prometheus
 from stack import PROBE, REPOSITORY, Stack
 
 pytestmark = pytest.mark.long
@@ -65,28 +62,6 @@ def shortened(text: str) -> str:
 
 def _seconds(window: re.Match[str]) -> str:
     return f"[{max(int(window[1]), 5)}s]"
-
-
-@dataclass
-class Prometheus:
-    """The HTTP API: https://prometheus.io/docs/prometheus/2.53/querying/api/"""
-
-    stack: Stack
-
-    def get(self, path: str, **parameters: str) -> Any:
-        ((binding,),) = [ports for ports in self.stack.container("prometheus").ports.values() if ports]
-        url = f"http://127.0.0.1:{binding['HostPort']}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            return json.load(response)["data"]
-
-    def targets(self) -> set[tuple[str, str]]:
-        return {(each["labels"]["job"], each["health"]) for each in self.get("targets")["activeTargets"]}
-
-    def query(self, expression: str) -> list[Any]:
-        return list(self.get("query", query=expression)["result"])
-
-    def firing(self) -> set[str]:
-        return {each["labels"]["alertname"] for each in self.get("alerts")["alerts"] if each["state"] == "firing"}
 
 
 @pytest.fixture(scope="module")
@@ -340,64 +315,3 @@ def wait_for(prometheus: Prometheus, seconds: dict[str, float], *alerts: str) ->
 def expiring(ca: trustme.CA) -> trustme.LeafCert:
     """Return a certificate that is valid for another day."""
     return ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=1))
-
-
-class Faults:
-    """Clients that cause faults, again and again while the context is active."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._end = threading.Event()
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> "Faults":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def repeat(self, cause: Callable[[], object]) -> None:
-        """Cause this fault again and again, until the end."""
-
-        def run() -> None:
-            while not self._end.wait(0.05):
-                with suppress(OSError, http.client.HTTPException, websocket.WebSocketException):  # a fault
-                    cause()
-
-        self._threads.append(threading.Thread(target=run))
-        self._threads[-1].start()
-
-    def open(self, app: str = "idle", origin: str = "https://app.example") -> websocket.WebSocket:
-        return websocket.create_connection(
-            f"{self._target.url}?app={app}",
-            sslopt={"context": self._target.context()},
-            timeout=TIMEOUT,
-            origin=origin,
-        )
-
-    def refused(self) -> None:
-        """A page of a foreign origin."""
-        self.open(origin="https://elsewhere.example").close()
-
-    def cut(self) -> None:
-        """A client that vanishes without a close frame."""
-        sock = self.open().sock
-        assert sock
-        sock.close()
-
-    def block(self) -> None:
-        """A handler that computes. The timer that measures it runs once a second, and may be due late in that time."""
-        with closing(self.open("block")) as ws:
-            ws.send("2.5")
-
-    def request_pages(self) -> None:
-        """Many requests on one connection."""
-        connection = http.client.HTTPSConnection(
-            self._target.host, self._target.port, context=self._target.context(), timeout=TIMEOUT
-        )
-        with closing(connection):
-            for _ in range(200):
-                connection.request("GET", "/nowhere")
-                connection.getresponse().read()
