@@ -99,4 +99,7 @@ def test_a_websocket_is_logged_when_it_closes(stack: Stack, target: Target, conn
     # What both log has one type and one unit.
     for key in closed.keys() & logged.keys():
         assert isinstance(closed[key], str) == isinstance(logged[key], str), key
-    assert closed["seconds"] <= logged["seconds"] + 0.1 <= time.monotonic() - started + 1
+    # Not longer than this test: both are in seconds, rounded to milliseconds.
+    elapsed = time.monotonic() - started + 0.001
+    assert 0 <= closed["seconds"] <= elapsed
+    assert 0 <= logged["seconds"] <= elapsed

@@ -140,7 +140,7 @@ def test_every_list_of_paths_that_check_accepts_is_accepted(
     lines = [_line(WS_PATHS=value) for value in WS_PATHS]
     assert _check(stack, tmp_path, lines) == ["accepted"] * len(WS_PATHS)
 
-    @settings(max_examples=3, deadline=None)
+    @settings(max_examples=5, deadline=None)
     @given(st.lists(st.lists(PATHS, min_size=1).map(",".join).filter(_is_accepted_by_check), min_size=20))
     def assert_any_accepted(values: list[str]) -> None:
         assert_accepted(values)

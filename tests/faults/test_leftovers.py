@@ -40,7 +40,10 @@ def test_an_interrupted_run_leaves_nothing_behind(
     engine: docker.DockerClient, run_name: str, running: subprocess.Popen[bytes], number: signal.Signals
 ) -> None:
     prefix = f"wss-e2e-{run_name}"
-    eventually(lambda: engine.containers.list(all=True, filters={"name": prefix}), "the run starts a stack")
+    eventually(
+        lambda: engine.containers.list(all=True, ignore_removed=True, filters={"name": prefix}),
+        "the run starts a stack",
+    )
     running.send_signal(number)
     running.wait(LIMIT)
     eventually(lambda: not _leftovers(engine, prefix), "everything of the run is removed")

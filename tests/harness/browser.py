@@ -81,11 +81,14 @@ def visit(page: Page, url: str) -> None:
 
 
 def console_errors(page: Page) -> list[str]:
-    """Return a list to which the console's errors and warnings are appended from now on."""
+    """Return a list to which the console's errors and warnings are appended from now on.
+
+    Not those of requests that a network change has cancelled: the page, or `visit`, sends them again.
+    """
     errors: list[str] = []
 
     def add(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and NETWORK_CHANGED not in message.text:
             errors.append(message.text)
 
     page.on("console", add)

@@ -119,7 +119,7 @@ class Stack:
         """Return the containers of the project's services, or of one service, including stopped ones."""
         label = "com.docker.compose.service"
         labels = [f"com.docker.compose.project={self.project}", f"{label}={service}" if service else label]
-        return self.engine.containers.list(all=True, filters={"label": labels})
+        return self.engine.containers.list(all=True, ignore_removed=True, filters={"label": labels})
 
     def container(self, service: str | None = None) -> Container:
         """Return the only container of the service (default: the service that terminates TLS)."""

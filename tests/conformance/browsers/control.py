@@ -105,7 +105,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     while not (result := condition()):
         if time.monotonic() > deadline:
             sys.exit(f"not within {LIMIT:g} s: {what}")
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # the condition above decides
     return result
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     context.load_cert_chain("/run/node/admin.crt", "/run/node/admin.key")
     known = ""
     while dnsmasq.poll() is None:
-        time.sleep(INTERVAL)
+        time.sleep(INTERVAL)  # this program polls; no test waits for it
         try:
             found = hosts(context)
         except OSError as error:  # the API server starts
