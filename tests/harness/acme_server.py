@@ -7,6 +7,7 @@ from pathlib import Path
 import trustme
 import websocket
 from client import TIMEOUT
+from eventually import eventually
 from pairs import write_pair
 from stack import INNER_PORT, REPOSITORY, Stack
 
@@ -42,10 +43,16 @@ def published(stack: Stack, service: str, port: int) -> int:
 
 def trust(stack: Stack, ca_file: Path) -> ssl.SSLContext:
     """Return a client's context that trusts nothing but the ACME server's root of this very run."""
-    with _open(published(stack, "pebble", 15000), ssl.create_default_context(cafile=ca_file), "localhost") as tls:
-        tls.sendall(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        answer = b"".join(iter(lambda: tls.recv(65536), b""))
-    return ssl.create_default_context(cadata=answer.partition(b"\r\n\r\n")[2].decode())
+    context = ssl.create_default_context(cafile=ca_file)
+
+    def root() -> str:
+        with _open(published(stack, "pebble", 15000), context, "localhost") as tls:
+            tls.sendall(b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            answer = b"".join(iter(lambda: tls.recv(65536), b""))
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
+    # Docker publishes the port before Pebble listens: it accepts, and resets.
+    return ssl.create_default_context(cadata=eventually(root, "Pebble returns its root"))
 
 
 def connect(stack: Stack, context: ssl.SSLContext, name: str) -> tuple[websocket.WebSocket, str]:
