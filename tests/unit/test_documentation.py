@@ -128,6 +128,7 @@ def options(page: Path) -> set[str]:
             *(f"backend/wss/{name}.py" for name in ("outside", "push", "close"))
         ),
         r"python -m bench\b(?!\.)": of_parser("bench/__main__.py"),
+        r"python -m bench\.instructions": of_parser("bench/instructions/__main__.py"),
         r"make chaos CHAOS=": of_parser("tests/chaos/__main__.py"),
         r"pytest tests/(?:e2e|conformance)\b": of_parser("tests/conftest.py", "tests/conformance/conftest.py"),
     }
