@@ -15,6 +15,7 @@ from eventually import LIMIT, eventually
 REPOSITORY = Path(__file__).parents[2]
 BACKEND = REPOSITORY / "backend"
 DIRECTORY = BACKEND  # in which it runs
+NOT_IN_THE_IMAGE = Path(__file__).parent / "not_in_the_image"
 HARNESS = REPOSITORY / "tests" / "harness"
 TIMEOUT = LIMIT  # seconds for each step of a test
 
@@ -26,7 +27,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wss"],
             cwd=DIRECTORY,
-            env={**os.environ, "PORT": "0", "METRICS_PORT": "0", "PYTHONPATH": str(BACKEND), **environment},
+            env=_environment(environment),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -98,6 +99,12 @@ class Server:
         self.process.stderr.close()
 
 
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a server or a command with these settings: on free ports, with the image's packages."""
+    path = os.pathsep.join((str(NOT_IN_THE_IMAGE), settings.get("PYTHONPATH", str(BACKEND))))
+    return {**os.environ, "PORT": "0", "METRICS_PORT": "0", **settings, "PYTHONPATH": path}
+
+
 def run_command(
     module: str, run_dir: Path, *arguments: str, text: str = "", **environment: str
 ) -> "subprocess.CompletedProcess[str]":
@@ -105,7 +112,7 @@ def run_command(
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=BACKEND,
-        env={**os.environ, "RUN_DIR": str(run_dir), **environment},
+        env=_environment({"RUN_DIR": str(run_dir), **environment}),
         input=text,
         capture_output=True,
         text=True,
@@ -119,7 +126,7 @@ def failed_start(**environment: str) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", "wss"],
         cwd=BACKEND,
-        env={**os.environ, "PORT": "0", "METRICS_PORT": "0", **environment},
+        env=_environment(environment),
         stderr=subprocess.PIPE,
         text=True,
         check=False,
