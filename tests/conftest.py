@@ -22,6 +22,7 @@ from docker.errors import DockerException
 from fixtures import Connect, NewStack
 from pairs import write_pair
 from playwright.sync_api import Browser, Playwright, sync_playwright
+from run import TIMEOUT as TIMEOUT_OF_THE_ENGINE
 from run import Run
 from stack import (
     ALLOWED_ORIGIN,
@@ -167,7 +168,7 @@ def run(pytestconfig: pytest.Config) -> Run:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=TIMEOUT_OF_THE_ENGINE)
         client.ping()
     except DockerException as error:
         pytest.exit(f"cannot reach a Docker engine ({error}). Run tools/engine, or start Docker.", returncode=2)

@@ -59,7 +59,7 @@ def _run(engine: docker.DockerClient, run: Run, profile: str, options: argparse.
 
 def _stack(engine: docker.DockerClient, run: Run, profile: str, certs: Path, *, is_socketio: bool) -> Stack:
     project = f"{run.name}-{secrets.token_hex(4)}"
-    settings = {"CERTS_DIR": str(certs), "HTTPS_PORT": rounds.free_port()}
+    settings = {"CERTS_DIR": str(certs), "HTTPS_PORT": rounds.https_port()}
     if is_socketio:
         return rounds.SocketioStack(engine, run, project, profile, settings, rounds.SOCKETIO_FILES)
     return Stack(engine, run, project, profile, {**rounds.SETTINGS, **settings}, PROBE)

@@ -1,7 +1,6 @@
 """One stack, one crowd, one fault after the other."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client import target_of
+from ports import free_port
 from stack import REPOSITORY, Stack
 
 from chaos.crowd import Crowd
@@ -50,10 +50,9 @@ class Result(NamedTuple):
         return self.kept > 0 and not self.lost and not self.repeated
 
 
-def free_port() -> str:
+def https_port() -> str:
     """Return HTTPS_PORT for a stack whose proxy restarts: Docker would give it another free port each time."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 async def run(

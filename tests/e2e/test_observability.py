@@ -14,7 +14,7 @@ VERSION = (REPOSITORY / "VERSION").read_text().strip()
 
 READ_METRICS = """
 import urllib.request
-print(urllib.request.urlopen("http://localhost:8283/metrics", timeout=5).read().decode())
+print(urllib.request.urlopen("http://localhost:8283/metrics", timeout=60).read().decode())
 """
 
 

@@ -64,7 +64,7 @@ def _ask_in_plain(stack: Stack, host: str, method: str = "GET") -> tuple[int, st
 
 
 def _accounts(stack: Stack) -> list[str]:
-    return sorted(stack.run_in("certs", "find", "/acme/accounts", "-name", "private_key.json").split())
+    return sorted(stack.read_in("certs", "find", "/acme/accounts", "-name", "private_key.json").split())
 
 
 def test_a_failing_validation_is_said_with_the_servers_words(stack: Stack) -> None:

@@ -98,7 +98,7 @@ def stack(new_shared_stack: NewStack, ca: trustme.CA, tmp_path_factory: pytest.T
     stack: Stack = new_shared_stack("nginx", files=(*FILES, HARNESS / "dns" / "compose.yaml"), **settings)
     for file, key in (("acme-dns.key", "reader"), ("other.key", "reader"), ("reader.key", "reader")):
         _write_key(stack, file, key)
-    outcome = stack.start("--detach", "dns")
+    outcome = stack.start("--wait", "dns")
     assert outcome.code == 0, outcome.output
     networks: dict[str, Any] = stack.container("dns").attrs["NetworkSettings"]["Networks"]
     stack.settings = {**stack.settings, "DNS_ADDRESS": networks[f"{stack.project}_edge"]["IPAddress"]}

@@ -1,12 +1,12 @@
 """An invalid setting stops the stack before any server starts, with one line that names the cause."""
 
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from docker.errors import ContainerError
 from fixtures import NewStack
+from ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,7 @@ def test_a_missing_certs_dir_is_named(profile: str, new_stack: NewStack) -> None
 
 @pytest.mark.profiles("nginx")
 def test_two_profiles_cannot_use_the_same_port(profile: str, new_stack: NewStack) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    stack = new_stack(profile, HTTPS_PORT=f"127.0.0.1:{port}")
+    stack = new_stack(profile, HTTPS_PORT=f"127.0.0.1:{free_port()}")
     for each in ("nginx", "apache"):
         replace(stack, profile=each).build()
     outcome = stack.compose("--profile", "apache", "up", "--no-build", "--wait")

@@ -6,6 +6,7 @@ other clients refuse a chain, it warns.
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ from certificates.source import Source
 from chains import Chain, all_chains
 from diagnosis import examine, problem_of, warnings_of
 from docker.models.containers import Container
-from eventually import eventually
+from eventually import LIMIT, eventually
 from playwright.sync_api import Browser, Error, Playwright
 from run import Run
 
@@ -80,7 +81,13 @@ def server(
     """A server with all chains, and clients beside it."""
     assert clients
     container = _start(engine, run, "judge", judged[0], ["judge.py", "serve"])
+
+    def listens() -> bool:
+        with socket.create_connection((container.attrs["NetworkSettings"]["IPAddress"], PORT), timeout=LIMIT):
+            return True
+
     try:
+        eventually(listens, "the server listens")
         yield container
     finally:
         container.remove(force=True, v=True)
@@ -141,7 +148,7 @@ def test_certs_and_clients_judge_alike(
     def doctor(name: str) -> list[Finding]:
         host = f"{name}.localhost"
         resolve = ((host, PORT, address),)
-        return examine(f"wss://{host}:{PORT}/", timeout=5, resolve=resolve, ca=directory / "roots.pem")
+        return examine(f"wss://{host}:{PORT}/", timeout=LIMIT, resolve=resolve, ca=directory / "roots.pem")
 
     with ThreadPoolExecutor(8) as threads:
         examined = dict(zip(CHAINS, threads.map(doctor, CHAINS), strict=True))

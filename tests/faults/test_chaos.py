@@ -15,7 +15,7 @@ SHORT = ("lines are silent, then cut", "workers are killed", "the hub restarts")
 
 
 def test_no_client_loses_a_kept_message_in_silence(profile: str, new_stack: NewStack, ca_file: Path) -> None:
-    stack = new_stack(profile, files=PROBE, HTTPS_PORT=rounds.free_port(), **rounds.SETTINGS)
+    stack = new_stack(profile, files=PROBE, HTTPS_PORT=rounds.https_port(), **rounds.SETTINGS)
     stack.up("--scale=backend=2")
     faults = [fault for fault in FAULTS if fault.name in SHORT]
     assert len(faults) == len(SHORT)

@@ -12,10 +12,11 @@ from typing import Any
 import docker
 import pytest
 import yaml
-from client import target_of
+from client import TIMEOUT, target_of
 from docker.models.containers import Container
 from eventually import eventually
 from fixtures import Connect, NewStack
+from ports import free_port
 from run import Run
 from stack import REPOSITORY, read_in
 
@@ -27,7 +28,18 @@ class Syslog:
     """The example's syslog server on a free port, and the Compose file that sends logs there."""
 
     container: Container
+    port: int
     overlay: Path
+
+    def start(self) -> None:
+        """Start the server, and wait until it listens: Docker starts no container whose log it cannot send."""
+        self.container.start()
+
+        def listens() -> bool:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT):
+                return True
+
+        eventually(listens, "the syslog server listens")
 
     def lines(self, file: str) -> list[str]:
         return read_in(self.container, "sh", "-c", f"cat /var/log/wss/{file} 2>/dev/null; echo").strip().splitlines()
@@ -44,17 +56,16 @@ def syslog(engine: docker.DockerClient, run: Run, tmp_path: Path) -> Iterator[Sy
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = free_port()
     for name in ("rsyslog.conf", "syslog.yaml"):
-        (tmp_path / name).write_text((EXAMPLE / name).read_text().replace("5514", port))
+        (tmp_path / name).write_text((EXAMPLE / name).read_text().replace("5514", str(port)))
     container = engine.containers.create(
         image,
         name=f"{run.name}-syslog",
         network_mode="host",
         volumes={str(tmp_path / "rsyslog.conf"): {"bind": "/rsyslog.conf", "mode": "ro"}},
     )
-    yield Syslog(container, tmp_path / "syslog.yaml")
+    yield Syslog(container, port, tmp_path / "syslog.yaml")
     container.remove(force=True, v=True)
 
 
@@ -67,7 +78,7 @@ def test_all_lines_reach_the_syslog_server(
     assert outcome.code != 0
     assert "failed to initialize logging driver" in outcome.output
 
-    syslog.container.start()
+    syslog.start()
     stack.up()
 
     def exchange() -> None:
@@ -97,7 +108,7 @@ def test_all_lines_reach_the_syslog_server(
     # Clients are served while the server is away, and their lines arrive again after its return.
     syslog.container.stop(timeout=1)
     exchange()
-    syslog.container.start()
+    syslog.start()
 
     def arrives_again() -> bool:
         exchange()

@@ -45,6 +45,10 @@ RECEIVER = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
     def do_POST(self):
         print(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.send_response(200)
@@ -92,6 +96,7 @@ def monitored(new_shared_stack: NewStack, certs_dir: Path, tmp_path_factory: pyt
         "    image: ${IMAGES}-monitoring\n"
         f"    command: [python3, -uc, {json.dumps(RECEIVER)}]\n"
         "    init: true\n"
+        "    healthcheck: {test: [CMD, healthy, '8080', /], start_period: 30s, start_interval: 500ms}\n"
         "    networks: [edge]\n"
     )
     stack = new_shared_stack(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import websocket
 from client import target_of
+from eventually import LIMIT
 from fixtures import Connect, NewStack
 from stack import Stack
 from websocket import ABNF
@@ -31,10 +32,10 @@ def test_a_client_that_never_reads_is_closed_and_memory_is_bounded(
 
 
 def _flood(ws: websocket.WebSocket) -> None:
-    """Send without reading, until the server stops receiving for SLOW_READER_TIMEOUT."""
+    """Send without reading, until the server ends the connection."""
     frame = ABNF.create_frame(bytes(60_000), ABNF.OPCODE_BINARY).format()
     assert ws.sock
-    ws.sock.settimeout(SLOW_READER_TIMEOUT)
+    ws.sock.settimeout(LIMIT)
     while True:
         ws.sock.sendall(frame)
 

@@ -46,7 +46,7 @@ def test_a_stop_of_the_whole_stack_waits_and_a_second_signal_ends_the_wait(
     with Exits(stack) as exits, ThreadPoolExecutor(1) as pool:
         stopped: Future[Outcome] = pool.submit(stack.compose, "stop")
         assert [client.recv() for client in clients] == ["move"] * 3
-        assert "draining, " in stack.run_in(stack.server, "status")
+        assert "draining, " in stack.read_in(stack.server, "status")
         assert all(map(_echoes, clients))
         clients.pop().close()
         assert not stopped.done()

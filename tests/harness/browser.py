@@ -47,7 +47,7 @@ def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[
             try:
                 return playwright.chromium.connect_over_cdp(f"http://{address}:{DEVTOOLS}")
             except Error as error:
-                if not re.search("ECONNREFUSED|ECONNRESET", str(error)):
+                if not re.search("ECONNREFUSED|ECONNRESET|socket hang up", str(error)):
                     raise
                 return None
 

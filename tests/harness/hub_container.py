@@ -1,14 +1,14 @@
 """The hub alone, in a container, for servers that run on this machine without one."""
 
 import secrets
-import socket
 import subprocess
 from contextlib import suppress
 from typing import Protocol
 
 import docker
 from docker.errors import NotFound
-from eventually import eventually
+from eventually import LIMIT, eventually
+from ports import free_port
 from run import Run
 from server import Server
 from stack import REPOSITORY
@@ -31,7 +31,7 @@ class HubContainer:
         image = f"{run.name}-hub:latest"
         build = ["docker", "build", "--quiet", f"--tag={image}", str(REPOSITORY / "hub")]
         run.once("hub image", lambda: subprocess.run(build, check=True, capture_output=True))
-        self._port = _free_port()
+        self._port = free_port()
         self.container = engine.containers.run(
             image,
             ["sh", "-c", f"printf {PASSWORD} >/hub/password; exec start"],
@@ -47,7 +47,7 @@ class HubContainer:
         return f"valkey://:{PASSWORD}@127.0.0.1:{self._port}"
 
     def client(self) -> Valkey:
-        return Valkey.from_url(self.url, socket_timeout=10)
+        return Valkey.from_url(self.url, socket_timeout=LIMIT)
 
     def wait_until_ready(self) -> None:
         def ping() -> bool:
@@ -65,8 +65,3 @@ class HubContainer:
     def remove(self) -> None:
         with suppress(NotFound):
             self.container.remove(force=True, v=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

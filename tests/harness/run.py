@@ -19,6 +19,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, NotFound
 
+TIMEOUT = 180  # seconds that a busy engine may need to answer
 RUN = "E2E_RUN"  # an environment variable: all processes of a run inherit the same value
 
 
@@ -62,7 +63,10 @@ class Run:
 
 def remove_all(prefix: str) -> None:
     """Remove all containers, networks, volumes and images whose names start with the prefix."""
-    with suppress(DockerException), closing(docker.from_env()) as engine:  # without an engine nothing was created
+    with (
+        suppress(DockerException),
+        closing(docker.from_env(timeout=TIMEOUT)) as engine,
+    ):  # without an engine nothing was created
         named: dict[str, Any] = {"name": prefix}
         while containers := engine.containers.list(all=True, ignore_removed=True, filters=named):
             for container in containers:

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from diagnosis import examine, problem_of, warnings_of
+from eventually import LIMIT
 from faulty_servers import examine_port, serving
 
 
@@ -18,7 +19,7 @@ def test_a_scheme_other_than_wss_is_a_problem(url: str, code: str) -> None:
 
 
 def test_a_name_that_does_not_exist_is_a_problem() -> None:
-    assert problem_of(examine("wss://nothing.invalid/wss", timeout=5)) == "dns-none"
+    assert problem_of(examine("wss://nothing.invalid/wss", timeout=LIMIT)) == "dns-none"
 
 
 def test_port_80_is_a_warning_and_an_ip_address_is_noted() -> None:
@@ -33,9 +34,9 @@ def test_the_remedy_keeps_the_correct_parts_of_the_url() -> None:
 
 
 def test_a_port_without_a_listener_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert problem_of(examine_port(port)) == "tcp-refused"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        assert problem_of(examine_port(unused.getsockname()[1])) == "tcp-refused"
 
 
 def test_a_port_that_drops_packets_times_out() -> None:

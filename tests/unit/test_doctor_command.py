@@ -47,10 +47,12 @@ def test_invalid_usage_exits_with_2_and_the_reason(arguments: list[str], words: 
 
 
 def test_a_problem_exits_with_1_and_the_json_has_all_of_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"wss://wss.example:{port}/wss"
-    code, output = run("--json", "--resolve", f"wss.example:{port}:127.0.0.1", url)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        port = unused.getsockname()[1]
+        url = f"wss://wss.example:{port}/wss"
+        code, output = run("--json", "--resolve", f"wss.example:{port}:127.0.0.1", url)
+    assert output.startswith("{"), output
     report = json.loads(output)
     assert (code, report["url"], report["healthy"]) == (1, url, False)
     assert report["findings"][-1]["code"] == "tcp-refused"

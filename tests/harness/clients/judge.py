@@ -18,6 +18,7 @@ from pathlib import Path
 CHAINS = Path("/chains")
 ROOTS = CHAINS / "roots.pem"
 PORT = 4433
+LIMIT = 180.0  # seconds: for what hangs, not for what is slow
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nok"
 NODE = """
 const tls = require("tls"), fs = require("fs")
@@ -60,7 +61,7 @@ def serve() -> None:
 
 
 def respond(context: ssl.SSLContext, plain: socket.socket) -> None:
-    plain.settimeout(10)
+    plain.settimeout(LIMIT)
     try:
         with context.wrap_socket(plain, server_side=True) as connection:
             connection.recv(65536)
@@ -72,7 +73,7 @@ def respond(context: ssl.SSLContext, plain: socket.socket) -> None:
 def run(*command: str) -> str:
     """Return an empty string if the command exits with 0, else its last line."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False
     )
     lines = done.stdout.decode(errors="replace").strip().splitlines()
     return "" if done.returncode == 0 else " ".join(lines[-3:]) or f"exit code {done.returncode}"
@@ -82,7 +83,7 @@ def python(name: str) -> str:
     context = ssl.create_default_context(cafile=str(ROOTS))
     try:
         with (
-            socket.create_connection(("127.0.0.1", PORT), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", PORT), timeout=LIMIT) as plain,
             context.wrap_socket(plain, server_hostname=f"{name}.localhost"),
         ):
             return ""
