@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import trustme
 from fixtures import NewStack
+from images import Outcome
 from pairs import write_pair
-from stack import Outcome, Stack
+from stack import Stack
 
 pytestmark = pytest.mark.profiles("nginx")
 

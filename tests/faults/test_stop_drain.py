@@ -10,8 +10,9 @@ from client import Target, target_of
 from closing import GOING_AWAY, SERVICE_RESTART, close_code, server_and_process
 from exits import Exits
 from fixtures import Connect, NewStack
+from images import Outcome
 from load import ConnectionLoad
-from stack import LONG_PING_TIMEOUT, PROBE, Outcome, Stack
+from stack import LONG_PING_TIMEOUT, PROBE, Stack
 
 SETTINGS = {"APP": "apps.probe:handler", "STOP_DRAIN": "10m", "DRAIN_SPREAD": "0", **LONG_PING_TIMEOUT}
 

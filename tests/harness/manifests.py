@@ -41,7 +41,7 @@ def render(overlay: str, *components: str, **more: Any) -> list[Manifest]:
         (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         done = subprocess.run([kubectl(), "kustomize", str(directory)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))  # several times as fast as the one in Python
 
 
 @cache

@@ -14,6 +14,7 @@ import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
 from eventually import eventually
+from images import Outcome, build_missing
 from run import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
 # Compose files that mount the tests' handlers.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
+FEWER_HEALTH_CHECKS = REPOSITORY / "tests" / "harness" / "health.yaml"
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # The port in the container that each profile publishes.
@@ -34,14 +36,6 @@ COVERED_BUT_FOREIGN = "elsewhere.example"
 WITHOUT_SERVER_NAME = "127.0.0.1"  # TLS clients send no server name for an address
 ALLOWED_ORIGIN = "https://app.example"
 OWN_ORIGINS = ("https://wss.example", "https://wss.example:8282")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a Compose command: its exit code and output."""
-
-    code: int
-    output: str
 
 
 @dataclass
@@ -57,9 +51,13 @@ class Stack:
     directory: Path = REPOSITORY
 
     @property
+    def _is_clone(self) -> bool:
+        return self.directory != REPOSITORY
+
+    @property
     def _images(self) -> str:
         # A clone has modified files, so it does not share the images of the run.
-        return self.run.name if self.directory == REPOSITORY else self.project
+        return self.project if self._is_clone else self.run.name
 
     def image(self, name: str) -> str:
         """Return the tag of a service's built image: `nginx`, `backend`, `certs` …"""
@@ -67,13 +65,8 @@ class Stack:
 
     def build(self, *services: str) -> None:
         """Build the images of these services (default: the profile's), once per run, because the tests share them."""
-
-        def build() -> None:
-            outcome = self.compose("build", *services)
-            assert outcome.code == 0, f"docker compose build failed:\n{outcome.output}"
-
         names = [self._images, *self._profiles, *services, *(file.parent.name + file.name for file in self.files)]
-        self.run.once(" ".join(names), build)
+        self.run.once(" ".join(names), lambda: build_missing(self.compose, self.run.directory, services))
 
     @property
     def _profiles(self) -> list[str]:
@@ -82,7 +75,8 @@ class Stack:
     def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> Outcome:
         """Run `docker compose …` as in the README, with the settings in the environment."""
         # Ignore a developer's compose.override.yaml and .env.
-        files = [f"--file={file}" for file in self.files or [self.directory / "compose.yaml"]]
+        own = self.files or (self.directory / "compose.yaml",)
+        files = [f"--file={file}" for file in (own if self._is_clone else (*own, FEWER_HEALTH_CHECKS))]
         profiles = [f"--profile={profile}" for profile in self._profiles]
         project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, *profiles]
         done = subprocess.run(
@@ -117,9 +111,13 @@ class Stack:
 
     def containers(self, service: str | None = None) -> list[Container]:
         """Return the containers of the project's services, or of one service, including stopped ones."""
+        return self._list(service, sparse=False)
+
+    def _list(self, service: str | None, *, sparse: bool) -> list[Container]:
+        """Return the same; `sparse`: without a request for each container, with what the list has about it."""
         label = "com.docker.compose.service"
         labels = [f"com.docker.compose.project={self.project}", f"{label}={service}" if service else label]
-        return self.engine.containers.list(all=True, ignore_removed=True, filters={"label": labels})
+        return self.engine.containers.list(all=True, ignore_removed=True, sparse=sparse, filters={"label": labels})
 
     def container(self, service: str | None = None) -> Container:
         """Return the only container of the service (default: the service that terminates TLS)."""
@@ -134,8 +132,9 @@ class Stack:
     @property
     def port(self) -> int:
         """The published port on 127.0.0.1."""
-        bindings = self.container().ports[f"{INNER_PORT[self.profile]}/tcp"] or []
-        return next(int(binding["HostPort"]) for binding in bindings if binding["HostIp"] == "127.0.0.1")
+        (container,) = self._list(self.profile, sparse=True)
+        published = [each for each in container.attrs["Ports"] if each.get("IP") == "127.0.0.1"]
+        return next(int(each["PublicPort"]) for each in published if each["PrivatePort"] == INNER_PORT[self.profile])
 
     @property
     def gateway(self) -> str:
@@ -199,10 +198,11 @@ class Stack:
     def logs(self, service: str | None = None) -> str:
         """Return the logs of the containers, with a heading for each."""
         logs = []
-        for container in self.containers(service):
+        for container in self._list(service, sparse=True):
             with suppress(NotFound):  # removed meanwhile
                 text = container.logs().decode(errors="replace")
-                logs.append(f"--- {container.name} ({container.status})\n{text}")
+                name = container.attrs["Names"][0].removeprefix("/")
+                logs.append(f"--- {name} ({container.status})\n{text}")
         return "".join(logs)
 
     def wait_for_log(self, service: str, text: str) -> str:

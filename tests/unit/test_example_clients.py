@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import websocket
 from eventually import eventually
+from ports import free_port
 from server import REPOSITORY, Connect, Server, Start, run_command
 
 CLIENTS = REPOSITORY / "examples" / "clients"
@@ -59,7 +60,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(start: Start, run_dir: Path) -> Server:
-    return start(APP="apps.chat:handler", RUN_DIR=str(run_dir))
+    return start(APP="apps.chat:handler", RUN_DIR=str(run_dir), PORT=str(free_port()))
 
 
 @pytest.fixture
