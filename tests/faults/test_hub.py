@@ -107,10 +107,11 @@ def test_messages_reach_all_members_and_no_other_client(profile: str, new_stack:
             assert {client.close_code for client in clients} == {4403}
             return max(client.closed_at for client in clients) - began
 
+        slow = slowness()
         by_handler = seconds_to_close(removed, lambda: traffic.open[0].call("close", {"room": "removed"}))
         by_command = seconds_to_close(kicked, lambda: read_in(three[0], "close", "--room", "kicked"))
         print(f"closed after {by_handler:.3f} s by a handler, {by_command:.3f} s by the command")
-        assert by_handler < 1
+        assert by_handler < max(slow, slowness())
         assert all(client.close_code is None for client in traffic.clients if client.room in ROOMS)
 
         # A replica is killed. Clients of other replicas lose no message, and its clients are no longer counted.

@@ -128,8 +128,8 @@ def test_a_client_that_never_reads_is_closed_and_memory_is_bounded(
 def test_a_client_that_answers_pings_stays_connected_and_a_dead_one_is_closed(start: Start, clients: ExitStack) -> None:
     ping = 0.3 * slowness()  # so that this process can answer in time
     server = start(APP="apps.echo:handler", PING_INTERVAL=f"{ping:.2f}", PING_TIMEOUT=f"{ping:.2f}")
-    dead, alive, talking = (connect(server, clients) for _ in range(3))
     started = time.monotonic()
+    dead, alive, talking = (connect(server, clients) for _ in range(3))
     for _ in range(4):
         opcode, payload = alive.receive()
         assert opcode == PING

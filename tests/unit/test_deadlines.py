@@ -61,7 +61,7 @@ def test_a_connection_is_closed_at_its_deadline_and_not_before(seconds: float) -
 @pytest.mark.parametrize(
     ("sets", "last"),
     [
-        ((in_seconds(0.5), in_seconds(2.5)), 1),  # extended
+        ((in_seconds(1.5), in_seconds(3.5)), 1),  # extended
         ((in_seconds(3600), in_seconds(0.5)), 1),  # brought forward
         ((in_seconds(3600), set_to(lambda: None), in_seconds(0.5)), 2),  # set again
     ],

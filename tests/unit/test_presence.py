@@ -14,7 +14,7 @@ from wss import Connection
 from wss.rooms import Presence, rooms
 from wss.testing import TestServer, serve
 
-GRACE = 1.5
+GRACE = 3.0  # seconds in which a client comes back, also on a busy machine
 TIMEOUT = 60
 
 

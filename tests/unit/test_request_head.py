@@ -112,8 +112,8 @@ def test_every_message_of_a_burst_is_answered(server: Server, context: ssl.SSLCo
 
 def test_an_incomplete_head_times_out(start: Start) -> None:
     server = start(HANDSHAKE_TIMEOUT="0.5")
+    started = time.monotonic()
     with closing(connect(server)) as connection:
-        started = time.monotonic()
         connection.sendall(GOOD.encode())
         assert connection.recv(1) == b""
         assert time.monotonic() - started > 0.4

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as with_limits
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from server import Connect, Start
+from server import TIMEOUT, Connect, Start
 from wss.config import addresses
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
@@ -136,7 +136,7 @@ def test_every_push_token_that_is_accepted_opens_the_endpoint(
     server = internal_http.serve(settings, tmp_path_factory.getbasetemp())
     try:
         for given_token, expected in ((token, 503), (f"{token}x", 401)):  # 503: there is no worker
-            client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=TIMEOUT)
             headers = {"Authorization": f"Bearer {given_token}", "Content-Length": "1"}
             client.request("POST", "/push?all", b"x", headers)
             assert client.getresponse().status == expected

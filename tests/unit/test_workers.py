@@ -57,7 +57,7 @@ def test_a_second_signal_kills_the_workers(start: Start, connect: Connect, tmp_p
 
 
 def test_the_close_frames_of_a_stop_are_spread(start: Start, connect: Connect) -> None:
-    server = start(STOP_SPREAD="2")
+    server = start(STOP_SPREAD="5")
     clients = [connect(server) for _ in range(11)]
     server.process.terminate()
     times = []
