@@ -81,8 +81,8 @@ def test_a_rolling_replacement_does_not_change_the_number_of_workers(start: Star
     assert (seen["wss_connections_opened_total"], seen["wss_connections_open"]) == (1, 0)
 
 
-def test_the_expiry_of_the_certificate_is_exported(start: Start, tls_dir: Path) -> None:
-    server = start(TLS_DIR=str(tls_dir))
+def test_the_expiry_of_the_certificate_is_exported(share: Start, tls_dir: Path) -> None:
+    server = share(METRICS_PORT="0", TLS_DIR=str(tls_dir))  # that of the test of refusals
     assert metrics(server)["wss_certificate_expiry_timestamp_seconds"] > time.time()
 
 
@@ -164,8 +164,8 @@ def test_each_worker_reports_its_memory_and_open_files(start: Start, connect: Co
     assert all(before[f"wss_open_files{worker}"] < before[f"wss_open_files_limit{worker}"] for worker in workers)
 
 
-def test_log_lines_are_counted_by_level(start: Start) -> None:
-    server = start()
+def test_log_lines_are_counted_by_level(share: Start) -> None:
+    server = share()
     eventually(lambda: metrics(server).get('wss_log_messages_total{level="info"}', 0) >= 1, "the count")
 
 

@@ -33,8 +33,8 @@ def test_the_server_echoes_text_and_binary(
     assert ws.recv_data() == (websocket.ABNF.OPCODE_BINARY, b"tom")
 
 
-def test_a_message_reaches_all_members_of_a_room(start: Start) -> None:
-    server = start(APP="apps.rooms:handler")
+def test_a_message_reaches_all_members_of_a_room(share: Start) -> None:
+    server = share(APP="apps.rooms:handler")
 
     def enter(room: str) -> websocket.WebSocket:
         return websocket.create_connection(f"ws://localhost:{server.port}/wss?room={room}", timeout=TIMEOUT)

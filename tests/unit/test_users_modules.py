@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from eventually import eventually
-from server import BACKEND, Start, failed_start
+from server import BACKEND, Server, Start, failed_start
 from websockets.sync.client import connect as connect_client
 from wss.config.environment import SettingError
 from wss.process import app_loader
@@ -58,15 +59,23 @@ def test_a_client_that_leaves_ends_a_task_group_without_an_error(start: Start, t
     assert not any("failed" in line for line in server.lines)
 
 
+@pytest.fixture(scope="module")
+def raising(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose handler raises what its client sends."""
+    source = "async def handler(connection):\n    raise eval(await connection.recv())\n"
+    server = Server(APP="odd:handler", PYTHONPATH=write(tmp_path_factory.mktemp("odd"), odd=source))
+    yield server
+    assert server.stop() == 0
+    server.close()
+
+
 @pytest.mark.parametrize(
     "raised",
     ["BaseException('odd')", "KeyboardInterrupt()", "GeneratorExit()", "BaseExceptionGroup('two', [SystemExit(1)])"],
 )
-def test_a_handler_that_raises_anything_closes_with_1011(start: Start, tmp_path: Path, raised: str) -> None:
-    source = f"async def handler(connection):\n    await connection.recv()\n    raise {raised}\n"
-    server = start(APP="odd:handler", PYTHONPATH=write(tmp_path, odd=source))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
-        client.send("go")
+def test_a_handler_that_raises_anything_closes_with_1011(raising: Server, raised: str) -> None:
+    with connect_client(f"ws://localhost:{raising.port}/wss", proxy=None) as client:
+        client.send(raised)
         with pytest.raises(Exception, match="1011"):
             client.recv(timeout=60)
 

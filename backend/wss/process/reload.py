@@ -8,17 +8,17 @@ POLL_INTERVAL = 0.5  # seconds. No inotify: it does not get through to bind moun
 _SERVER = Path(__file__).parents[1]
 
 
-async def watch(directory: Path, changed: Callable[[], None]) -> None:
-    """Call `changed` whenever a Python file below the directory has changed, except those of this server."""
-    known = _modified(directory)
+async def watch(directory: Path, known: dict[Path, int], changed: Callable[[], None]) -> None:
+    """Call `changed` whenever a file is not as it was last known: at first, before a worker has loaded it."""
     while True:
         await asyncio.sleep(POLL_INTERVAL)
-        if (found := _modified(directory)) != known:
+        if (found := modified(directory)) != known:
             known = found
             changed()
 
 
-def _modified(directory: Path) -> dict[Path, int]:
+def modified(directory: Path) -> dict[Path, int]:
+    """Return the time of modification of each Python file below the directory, except those of this server."""
     found = {}
     for file in directory.rglob("*.py"):
         if not file.is_relative_to(_SERVER):

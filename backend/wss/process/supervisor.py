@@ -24,7 +24,7 @@ from wss.config.settings import Settings
 from wss.net.listener import listening_socket
 from wss.observability import metrics
 from wss.observability.control_socket import socket_path, socket_paths
-from wss.process.reload import watch
+from wss.process.reload import modified, watch
 from wss.process.worker_environment import WorkerEnvironment
 
 log = logging.getLogger("wss.supervisor")
@@ -72,6 +72,7 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.replace)
         _raise_file_limit()
+        loaded = modified(Path.cwd()) if self._reload else {}
         # Start the first worker alone, so that an error in the settings is logged once and ends the start.
         first, *others = self._current
         async with self._monitoring:
@@ -81,7 +82,7 @@ class Supervisor:
             for sock in others:
                 self._monitoring.create_task(self._respawn(sock))
             if self._reload and not self._stopping.is_set():
-                self._watching = self._monitoring.create_task(watch(Path.cwd(), self.replace))
+                self._watching = self._monitoring.create_task(watch(Path.cwd(), loaded, self.replace))
         return 1 if self._failed else 0
 
     def replace(self) -> None:
