@@ -6,8 +6,9 @@ import socket
 import time
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
+from typing import Any
 
 import picows
 from multidict import CIMultiDict
@@ -28,7 +29,7 @@ from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.rate_limits import AddressLimits
 from wss.handshake.request import HttpRequest
 from wss.handshake.request_head import MAX_HEADERS, AcceptedConnection, Limits
-from wss.handshake.responses import HttpResponse, plain_response
+from wss.handshake.responses import HttpResponse, SwitchingProtocols, plain_response
 from wss.handshake.revocation import Revocations
 from wss.net.certificate import Certificate
 from wss.net.listener import Listener
@@ -97,6 +98,8 @@ class WebSocketServer:
             self._drains,
             plugins,
         )
+        # Cached, because all clients of a proxy come from its address.
+        self._is_trusted = lru_cache(maxsize=1024)(partial(is_trusted, trusted=settings.trusted_proxies))
         self._flush_scheduler = FlushScheduler()
         self._connection_limits = ConnectionLimits(
             settings.max_message,
@@ -152,7 +155,7 @@ class WebSocketServer:
             partial(self._answer, accepted),
             _picows_log,
             True,  # disconnect_on_exception
-            self._settings.handshake_timeout,
+            None,  # websocket_handshake_timeout: it gets a complete head at once
             False,  # enable_auto_ping: pings and pongs are Connection's, which knows when a client does not read
             0,  # auto_ping_idle_timeout
             0,  # auto_ping_reply_timeout
@@ -265,10 +268,15 @@ class WebSocketServer:
         accepted.decided = True
         decision = accepted.decision or self._decide_safely(accepted, HttpRequest.from_picows(upgrade))
         if isinstance(decision, Connection):
-            # RFC 9110 section 7.6.1 allows a list here, and any case; picows compares the whole value.
-            upgrade.headers["Connection"], upgrade.headers["Upgrade"] = "Upgrade", "websocket"
-            accepted_response = picows.WSUpgradeResponse.create_101_response(decision.response_headers)
-            return picows.WSUpgradeResponseWithListener(accepted_response, decision)
+            # What picows checks. RFC 9110 section 7.6.1 allows a list in Connection; picows compares the whole value.
+            upgrade.headers = {  # type: ignore[assignment]  # a dict will do, and picows keeps it
+                "connection": "upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": upgrade.headers["Sec-WebSocket-Key"],
+            }
+            response_101: Any = SwitchingProtocols(decision.response_headers)
+            return picows.WSUpgradeResponseWithListener(response_101, decision)
         if decision.reason:
             self._metrics.refused(decision.reason)
         response = picows.WSUpgradeResponse()
@@ -276,6 +284,14 @@ class WebSocketServer:
         response.headers = CIMultiDict(decision.headers)  # of the application, it may have several of a name
         response.headers.update(self._common_headers)
         return picows.WSUpgradeResponseWithListener(response, None)
+
+    def _parse(self, head: bytes) -> HttpRequest:
+        request = HttpRequest.parse(head)
+        assert request, "it was parsed before"
+        return self._sanitized(request)
+
+    def _sanitized(self, request: HttpRequest) -> HttpRequest:
+        return sanitized(request, behind_a_proxy=bool(self._settings.trusted_proxies))
 
     async def _prepare(self, accepted: AcceptedConnection, request: HttpRequest) -> None:
         """Decide on a request, with the process_request of the application, before picows reads it."""
@@ -304,7 +320,7 @@ class WebSocketServer:
             return _INTERNAL_ERROR
 
     def _decide(self, accepted: AcceptedConnection, received: HttpRequest) -> Connection | HttpResponse:
-        request = sanitized(received, behind_a_proxy=bool(self._settings.trusted_proxies))
+        request = self._sanitized(received)
         refused = self._handshake.refuse(
             request,
             server_name=accepted.server_name,
@@ -314,7 +330,7 @@ class WebSocketServer:
             degraded_reason=self.degraded_reason,
         )
         client, certificate = accepted.peer, from_peercert(accepted.certificate)
-        if is_trusted(accepted.peer, self._settings.trusted_proxies):
+        if self._is_trusted(accepted.peer):
             # The proxy's own request has no client. WS_PATHS can make a client's request for this path arrive here.
             if request.path == PROXY_DRAINING_PATH and "X-Real-IP" not in request.headers:
                 assert self._settings.run_dir
@@ -332,8 +348,11 @@ class WebSocketServer:
             self._connection_limits,
             self._flush_scheduler,
             self._sessions,
-            request,
+            request.target,
             self._handshake.negotiate(request) | self._common_headers,
+            head=accepted.head,
+            parse=self._parse,
+            id_=request.headers.get("X-Request-ID", ""),
             client=client,
             certificate=certificate,
             accepted=accepted.time,

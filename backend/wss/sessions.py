@@ -147,27 +147,29 @@ class Sessions:
             log.warning("%d handlers did not end within %.0f s and are cancelled", len(self._handling), patience)
 
     async def _handle(self, connection: Connection) -> None:
+        code = 1000
         try:
-            await connection.close(await self._close_code_of(connection))
+            try:
+                current_connection.set(connection.id)
+                await self._handler(connection)
+            except ConnectionClosed:
+                pass  # the client left while the handler was sending or waiting: no fault of the handler
+            except BaseException as error:
+                code = self._close_code_after(error, connection)
+            if not connection.ending:
+                await connection.close(code)
         finally:
             del self._handling[connection]
 
-    async def _close_code_of(self, connection: Connection) -> int:
-        """Run the handler, and return how to close after it."""
-        try:
-            current_connection.set(connection.id)
-            await self._handler(connection)
-        except ConnectionClosed:
-            pass  # the client left while the handler was sending or waiting: no fault of the handler
-        except BaseException as error:
-            if isinstance(error, BaseExceptionGroup) and error.split(ConnectionClosed)[1] is None:
-                return 1000  # the same, in a TaskGroup
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task:
-                if task.cancelling() and self._is_ending:
-                    raise  # the server cancels it
-                while task.uncancel():  # cancelled by somebody else: the client still needs a close frame
-                    pass
-            log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
-            return 1011
-        return 1000
+    def _close_code_after(self, error: BaseException, connection: Connection) -> int:
+        """Return how to close after a handler that has raised this; raise it again if the server cancels the handler."""
+        if isinstance(error, BaseExceptionGroup) and error.split(ConnectionClosed)[1] is None:
+            return 1000  # as ConnectionClosed, in a TaskGroup
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task:
+            if task.cancelling() and self._is_ending:
+                raise error
+            while task.uncancel():  # cancelled by somebody else: the client still needs a close frame
+                pass
+        log.exception("the handler failed on %s: closing its connection with 1011", connection.path)
+        return 1011

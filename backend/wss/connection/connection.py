@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -18,14 +17,14 @@ from typing import Any, NamedTuple, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSProtocolError, WSTransport
 from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
+from websockets.http11 import Response
 from websockets.protocol import State
 
 from wss.connection.client_rate import ClientRates, LimitedReceiver
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
 from wss.connection.sender import FlushScheduler, Sender
-from wss.connection.websockets_api import ProtocolAdapter, missing
+from wss.connection.websockets_api import ProtocolAdapter, Request, missing
 from wss.handshake.client_certificate import ClientCertificate
 from wss.handshake.forwarded import normalize_address
 from wss.handshake.request import HttpRequest
@@ -85,12 +84,14 @@ class Connection(WSListener):
         "__dict__",  # for attributes that a handler sets; it costs nothing until then
         "_deadline",
         "_draining",
+        "_head",
         "_observer",
         "_owed_pong",
+        "_parse",
         "_pings",
         "_receiver",
-        "_request",
         "_sender",
+        "_target",
         "accepted",
         "certificate",
         "client",
@@ -110,9 +111,12 @@ class Connection(WSListener):
         limits: ConnectionLimits,
         scheduler: FlushScheduler,
         observer: Observer,
-        request: HttpRequest,
+        target: str,
         response_headers: Mapping[str, str],
         *,
+        head: bytes,
+        parse: Callable[[bytes], HttpRequest],
+        id_: str,
         client: str,
         certificate: ClientCertificate | None,
         accepted: float,
@@ -124,13 +128,16 @@ class Connection(WSListener):
         self._deadline: float | None = None
         self._draining: asyncio.Event | None = None  # for a handler that asks for it, or a drain
         self._observer = observer
-        self._request = request
+        self._target = target
+        # Parsed again if the handler asks for the request: the parsed headers are several times as large.
+        self._head = head
+        self._parse = parse
         self.response_headers = response_headers
         """Of the 101, besides those that every 101 has."""
         self.client = client
         self.certificate = certificate
         # The proxy's, so that its log line and ours have the same; or our own.
-        self.id: str = request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        self.id = id_ or os.urandom(16).hex()
         self.transport = transport
         self.accepted = accepted
         """When TCP was accepted, as time.monotonic() counts."""
@@ -151,7 +158,7 @@ class Connection(WSListener):
             Assembler(limits.max_message, limits.max_fragments, deflate),
             self.traffic,
             observer.handled,
-            random.randint(1, SAMPLED_ONE_IN),  # noqa: S311  # a sample, not a secret
+            1 + int(random.random() * SAMPLED_ONE_IN),  # noqa: S311  # a sample, not a secret
             probe_size=2 * limits.max_message,
         )
         self._sender = Sender(
@@ -167,6 +174,8 @@ class Connection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
+        # picows keeps them until the end, and nothing reads them.
+        transport.request.headers = transport.response.headers = None  # type: ignore[assignment, union-attr]
         self._receiver.start(self.transport)
         self._sender.start(transport)
         self.opened = time.monotonic()
@@ -434,7 +443,7 @@ class Connection(WSListener):
     @property
     def request(self) -> Request:
         """The opening handshake: its path with the query, and its headers, ISO-8859-1 if a value is not ASCII."""
-        return Request(self._request.target, Headers(self._request.opaque_headers()))
+        return Request(self._target, lambda: self._parse(self._head).opaque_headers())
 
     @property
     def response(self) -> Response:
@@ -451,7 +460,7 @@ class Connection(WSListener):
     @property
     def path(self) -> str:
         """The path of the request, without its query."""
-        return self._request.path
+        return self._target.partition("?")[0]
 
     @property
     def subprotocol(self) -> str | None:

@@ -104,7 +104,7 @@ class Sender:
         # What a send has to wait for, if anything: that the client reads; that all fragments of a message are sent.
         self._writable: asyncio.Event | None = None
         self._fragments_done: asyncio.Event | None = None
-        self._deferred: list[PreparedMessage] = []  # by send_nowait, until then
+        self._deferred: list[PreparedMessage] | None = None  # by send_nowait, until then
         self._deferred_size = 0
 
     def start(self, transport: WSTransport) -> None:
@@ -149,6 +149,7 @@ class Sender:
         if self.buffered + self._deferred_size > limit:
             self.abort(f"has {limit} bytes unread")
         elif self._fragments_done:
+            self._deferred = self._deferred or []
             self._deferred.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
             self._deferred_size += len(message.payload)
         elif self._deflate:
@@ -226,8 +227,8 @@ class Sender:
         finally:
             done, self._fragments_done = self._fragments_done, None
             done.set()
-            deferred, self._deferred, self._deferred_size = self._deferred, [], 0
-            for message in deferred:
+            deferred, self._deferred, self._deferred_size = self._deferred, None, 0
+            for message in deferred or ():
                 self.send_nowait(message)
 
     async def _until_no_fragments(self) -> None:

@@ -3,8 +3,12 @@
 https://websockets.readthedocs.io/en/stable/reference/asyncio/server.html#websockets.asyncio.server.ServerConnection
 """
 
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from websockets import http11
+from websockets.datastructures import Headers
 from websockets.protocol import State
 
 from wss.protocol.frames import BINARY, TEXT, PreparedMessage
@@ -37,6 +41,18 @@ def missing(name: str) -> AttributeError:
     """Return the error for an attribute that a connection does not have."""
     advice = f": {ALTERNATIVES[name]}" if name in ALTERNATIVES else ""
     return AttributeError(f"a wss connection has no attribute {name!r}{advice}")
+
+
+class Request(http11.Request):
+    """The opening handshake of a connection. Its headers are parsed when they are read: most handlers read the path."""
+
+    def __init__(self, path: str, fields: Callable[[], Iterator[tuple[str, str]]]) -> None:
+        self.path = path
+        self._fields = fields
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
+        return Headers(self._fields())
 
 
 class ProtocolAdapter:

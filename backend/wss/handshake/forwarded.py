@@ -15,21 +15,23 @@ _SET_BY_PROXIES = {
 }
 
 
-# A header name is lower case here.
-_SEPARATOR = re.compile(r"[^a-z0-9]")
+# A name that claims something about the client. Also X_Real_IP, X.Real-IP and the like: CGI, WSGI and PHP read them as
+# X-Real-IP. Proxy: https://httpoxy.org
+_CLAIM = "|".join(["forwarded", "proxy", "x-forwarded-.*", *_SET_BY_PROXIES]).replace("-", r"[^a-z0-9\n]")
+_FORGED = re.compile(rf"^(?:{_CLAIM})$", re.IGNORECASE | re.MULTILINE)
+_FORGED_BEHIND_A_PROXY = re.compile(
+    rf"^(?!(?:{'|'.join(_SET_BY_PROXIES)})$)(?:{_CLAIM})$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def without_forged(headers: CIMultiDict[str], *, behind_a_proxy: bool) -> CIMultiDict[str]:
-    """Return a copy without headers that would let a client impersonate another one; names are case-insensitive.
-
-    Also without X_Real_IP, X.Real-IP and the like: CGI, WSGI and PHP read them as X-Real-IP. Proxy: https://httpoxy.org
-    """
-    headers = headers.copy()
-    for name in {name.lower() for name in headers}:
-        similar = _SEPARATOR.sub("-", name)
-        is_claim = similar in ("forwarded", "proxy", *_SET_BY_PROXIES) or similar.startswith("x-forwarded-")
-        if is_claim and not (behind_a_proxy and name in _SET_BY_PROXIES):
-            headers.popall(name)
+    """Return the headers without those that would let a client impersonate another one."""
+    # All names in one search: nearly always, none is forged, and nothing has to be copied.
+    forged = (_FORGED_BEHIND_A_PROXY if behind_a_proxy else _FORGED).findall("\n".join(headers))
+    if forged:
+        headers = headers.copy()
+        for name in forged:
+            headers.popall(name, None)
     return headers
 
 

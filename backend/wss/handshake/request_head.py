@@ -23,6 +23,8 @@ MAX_HEADERS = 100
 
 _END = b"\r\n\r\n"
 _EMPTY_LINES = re.compile(rb"(\r\n)+")
+# What one read returns. It is copied at once, so that all connections can share it.
+_read_buffer = memoryview(bytearray(16 * 1024))
 # RFC 9112 section 3. picows accepts version 1.1 only.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/(\d\.\d)\r\n")
 
@@ -47,7 +49,7 @@ _OLD_HTTP = plain_response(
 )
 
 
-@dataclass
+@dataclass(slots=True)
 class AcceptedConnection:
     """An accepted connection."""
 
@@ -59,6 +61,8 @@ class AcceptedConnection:
     """The server name in its TLS handshake (SNI), in lower case."""
     decided: bool = False
     """Whether its request was good enough to be decided on."""
+    head: bytes = b""
+    """The head of its request, up to its last header."""
     transport: Any = None
     """The asyncio transport, once there is one."""
     decision: Any = None
@@ -92,6 +96,19 @@ class RequestHeadReader(asyncio.BufferedProtocol):
     `refused` is called with the reason, in one word.
     """
 
+    __slots__ = (
+        "_accepted",
+        "_deadline",
+        "_factory",
+        "_limits",
+        "_lingering",
+        "_prepare",
+        "_preparing",
+        "_received",
+        "_refused",
+        "_transport",
+    )
+
     def __init__(
         self,
         factory: ProtocolFactory,
@@ -104,9 +121,7 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         self._accepted = accepted
         self._limits = limits
         self._refused = refused
-        # The size of the largest head: if the buffer is full and has no end, the head is too large.
-        self._buffer = bytearray(limits.head + len(_END))
-        self._size = 0
+        self._received = b""
         self._lingering = False
         self._prepare = prepare
         self._preparing: asyncio.Task[None] | None = None
@@ -121,41 +136,39 @@ class RequestHeadReader(asyncio.BufferedProtocol):
             self._preparing.cancel()
 
     def get_buffer(self, _: int) -> memoryview:
-        return memoryview(self._buffer)[0 if self._lingering else self._size :]
+        return _read_buffer
 
     def buffer_updated(self, size: int) -> None:
         if self._lingering:
             return
-        self._size += size
-        if self._preparing:
-            return  # for the websocket
-        self._skip_empty_lines()
-        if not self._size:
+        self._received += _read_buffer[:size]
+        if not self._preparing:  # else it is for the websocket
+            self._check()
+
+    def _check(self) -> None:
+        if lines := _EMPTY_LINES.match(self._received):  # before the request line (RFC 9112 section 2.2)
+            self._received = self._received[lines.end() :]
+        received = self._received
+        if not received:
             return
-        if self._buffer[0] == TLS_HANDSHAKE:
+        if received[0] == TLS_HANDSHAKE:
             # Respond at once: a TLS client waits for a ServerHello, until the timeout.
             self._refuse(_TLS_HERE)
             return
         # RFC 9112 section 2.2 allows LF alone; picows reads on until its timeout.
-        if (line := self._buffer.find(b"\n", 0, self._size)) >= 0 and self._buffer[line - 1 : line] != b"\r":
+        if (line := received.find(b"\n")) >= 0 and received[line - 1 : line] != b"\r":
             self._refuse(_NOT_HTTP)
             return
-        head, end, _ = self._buffer[: self._size].partition(_END)
-        if end:
-            self._check_request_line(head + b"\r\n")
-        elif self._size == len(self._buffer):
+        size = received.find(_END, 0, self._limits.head + len(_END))
+        if size >= 0:
+            self._check_request_line(received[: size + 2])
+        elif len(received) >= self._limits.head + len(_END):
             # More bytes will come: closing with unread bytes would reset the connection and lose the response.
             self._lingering = True
             text = f"Request line and headers are over {self._limits.head} bytes. Send fewer, or raise MAX_HEADER."
             self._refuse(plain_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text, reason="header"))
 
-    def _skip_empty_lines(self) -> None:
-        """Remove CRLFs that precede the request line (RFC 9112 section 2.2)."""
-        if lines := _EMPTY_LINES.match(self._buffer, 0, self._size):
-            self._buffer[: self._size - lines.end()] = self._buffer[lines.end() : self._size]
-            self._size -= lines.end()
-
-    def _check_request_line(self, head: bytearray) -> None:
+    def _check_request_line(self, head: bytes) -> None:
         line = _REQUEST_LINE.match(head)
         if not line:
             self._refuse(_NOT_HTTP)
@@ -164,11 +177,12 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         elif self._limits.any_method:
             self._pass_on()
         elif line[1] == b"GET" and line[2] == b"1.1":
+            self._accepted.head = head
             self._accepted.transport = self._transport
             self._accepted.certificate = self._transport.get_extra_info("peercert")
             if not self._prepare:
                 self._pass_on()
-            elif request := HttpRequest.parse(bytes(head)):
+            elif request := HttpRequest.parse(head):
                 self._deadline.cancel()
                 self._transport.pause_reading()
                 self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_pass_on(request))
@@ -190,7 +204,7 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         protocol = self._factory(self._accepted)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        rest = memoryview(self._buffer)[: self._size]
+        rest = memoryview(self._received)
         while rest and not self._transport.is_closing():
             space = memoryview(protocol.get_buffer(len(rest)))
             size = min(len(space), len(rest))

@@ -1,4 +1,4 @@
-"""HTTP responses that are not a websocket."""
+"""HTTP responses: those that are not a websocket, and the 101."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +20,20 @@ class HttpResponse:
         fields = {**self.headers, "Content-Length": str(len(self.body)), "Connection": "close"}
         head = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *(f"{name}: {fields[name]}" for name in fields)]
         return "\r\n".join([*head, "", ""]).encode("ascii") + self.body
+
+
+class SwitchingProtocols:
+    """The 101, with as much of picows.WSUpgradeResponse (2.3.1) as picows uses. It adds Sec-WebSocket-Accept."""
+
+    __slots__ = ("headers",)
+    status = HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = {**headers, "Connection": "upgrade", "Upgrade": "websocket"}
+
+    def to_bytes(self) -> bytearray:
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()])
+        return bytearray(f"HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n", "utf-8")
 
 
 def plain_response(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiofastnet
+from aiofastnet.selector_transport import SelectorSocketTransport
 
 from wss.handshake.forwarded import normalize_address
 from wss.handshake.request_head import (
@@ -138,28 +139,30 @@ class Listener:
                 self._loop.call_later(1, self._resume)
                 return
             accepted = AcceptedConnection(normalize_address(address[0]), self._loop.time())
-            task = self._loop.create_task(self._open(connection, accepted))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            if self._certificate is None:
+                # As aiofastnet.connect_accepted_socket (1.2.0), without its coroutines: there is nothing to wait for.
+                SelectorSocketTransport(self._loop, connection, self._reader(accepted))
+            else:
+                task = self._loop.create_task(self._open(connection, accepted, self._certificate))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
 
-    async def _open(self, connection: socket.socket, accepted: AcceptedConnection) -> None:
+    def _reader(self, accepted: AcceptedConnection) -> RequestHeadReader:
+        return RequestHeadReader(self._protocol_factory, accepted, self._limits, self._refused, self._prepare)
+
+    async def _open(self, connection: socket.socket, accepted: AcceptedConnection, certificate: Certificate) -> None:
+        """Finish the TLS handshake."""
         connection.setblocking(False)
-        protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(
-            RequestHeadReader, self._protocol_factory, accepted, self._limits, self._refused, self._prepare
-        )
+        protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(self._reader, accepted)
         misdirected = handed_over = False
         try:
-            if self._certificate is None:
-                handed_over = True
-                await aiofastnet.connect_accepted_socket(self._loop, protocol_factory, connection)
-                return
             async with asyncio.timeout(self._limits.timeout):
                 if client_hello := await self._client_hello(connection, accepted.peer):
                     accepted.server_name = server_name(client_hello)
                     if misdirected := self._is_misdirected(accepted.server_name, accepted.peer):
                         protocol_factory = partial(_Misdirected, self._limits.timeout)
                     handed_over = True
-                    await self._start_tls(self._certificate.context, protocol_factory, connection, client_hello)
+                    await self._start_tls(certificate.context, protocol_factory, connection, client_hello)
         except TimeoutError:
             self._refused("timeout")
             log.info("%s did not finish the TLS handshake in %.0f s", accepted.peer, self._limits.timeout)

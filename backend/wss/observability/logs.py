@@ -69,7 +69,7 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
         }
         if id_ := current_connection.get():
             event["id"] = id_
-        event.update((key, value) for key, value in record.__dict__.items() if key not in _ATTRIBUTES)
+        event |= {key: value for key, value in record.__dict__.items() if key not in _ATTRIBUTES}
         return str(self._as_json(None, "", event))
 
 

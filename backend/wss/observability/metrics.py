@@ -7,6 +7,7 @@ worker stay there. https://prometheus.github.io/client_python/multiprocess/
 import asyncio
 import logging
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ class Traffic:
         self.bytes_out += other.bytes_out
 
     def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("messages_in", "bytes_in", "messages_out", "bytes_out")}
+        return {
+            "messages_in": self.messages_in,
+            "bytes_in": self.bytes_in,
+            "messages_out": self.messages_out,
+            "bytes_out": self.bytes_out,
+        }
 
 
 class Metrics:
@@ -126,6 +132,8 @@ class Metrics:
             "wss_event_loop_lag_seconds", "Delay of a timer of the event loop", registry=registry, buckets=_BUCKETS
         )
         self._registry = registry
+        # labels() costs as much as an increment, and each new client needs several.
+        self._child = cache(Counter.labels)
         self.flush()  # so that the series exist, as zero, before the first message
 
     def opened(self, seconds: float, traffic: Traffic, path: str) -> None:
@@ -133,7 +141,7 @@ class Metrics:
 
         `path` is a label: one of few, not what a client sent.
         """
-        self._paths.labels(path).inc()
+        self._child(self._paths, path).inc()
         self._open_traffic.add(traffic)
         self.opened_so_far += 1
         self._opened.inc()
@@ -144,7 +152,7 @@ class Metrics:
         self._open_traffic.discard(traffic)
         self._closed_traffic.add(traffic)
         # Applications choose codes from 3000 (RFC 6455 section 7.4.2) freely: 2000 series would be too many.
-        self._closed.labels(str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
+        self._child(self._closed, str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
         self._open.dec()
 
     def draining(self, number: int) -> None:
