@@ -162,7 +162,7 @@ class Sessions:
             del self._handling[connection]
 
     def _close_code_after(self, error: BaseException, connection: Connection) -> int:
-        """Return how to close after a handler that has raised this; raise it again if the server cancels the handler."""
+        """Return how to close after a handler that raised this; raise it again if the server cancels the handler."""
         if isinstance(error, BaseExceptionGroup) and error.split(ConnectionClosed)[1] is None:
             return 1000  # as ConnectionClosed, in a TaskGroup
         task = asyncio.current_task()

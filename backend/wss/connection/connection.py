@@ -175,7 +175,7 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.ws_transport = transport
         # picows keeps them until the end, and nothing reads them.
-        transport.request.headers = transport.response.headers = None  # type: ignore[assignment, union-attr]
+        transport.request.headers = transport.response.headers = None  # type: ignore[assignment]
         self._receiver.start(self.transport)
         self._sender.start(transport)
         self.opened = time.monotonic()

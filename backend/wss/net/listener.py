@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiofastnet
-from aiofastnet.selector_transport import SelectorSocketTransport
+from aiofastnet.selector_transport import SelectorSocketTransport  # type: ignore[import-not-found]  # compiled
 
 from wss.handshake.forwarded import normalize_address
 from wss.handshake.request_head import (

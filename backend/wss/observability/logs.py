@@ -8,6 +8,7 @@ import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -60,7 +61,7 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.exc_info or record.stack_info or isinstance(record.msg, dict):  # a dict: of structlog itself
             return super().format(record)
-        event: EventDict = {
+        event: dict[str, Any] = {
             "event": record.getMessage(),
             "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
             "level": record.levelname.lower(),
