@@ -255,8 +255,8 @@ class Receiver:
     def _wait(self, iterating: bool = False) -> asyncio.Future[None]:
         """Return what the next frame, or the end, resolves."""
         if self._ending:
-            error = self._ending.exception()
-            raise StopAsyncIteration if iterating and isinstance(error, ConnectionClosedOK) else error
+            # Not kept in a local variable: the exception refers to this frame, and a cycle would keep the connection.
+            raise _error_after(self._ending, iterating)
         self.queue = _NO_QUEUE
         self._get_waiter = self._loop.create_future()
         return self._get_waiter
@@ -310,6 +310,11 @@ class Receiver:
             fragment = await self._next_fragment()
             yield fragment
         self._in_progress = False
+
+
+def _error_after(ending: Ending, iterating: bool) -> Exception:
+    error = ending.exception()
+    return StopAsyncIteration() if iterating and isinstance(error, ConnectionClosedOK) else error
 
 
 def _size(message: str | bytes | Fragment) -> int:

@@ -3,6 +3,7 @@
 import logging
 import resource
 import time
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -49,10 +50,10 @@ class _LogCounter(logging.Handler):
 
     def __init__(self, counter: Counter) -> None:
         super().__init__()
-        self._counter = counter
+        self._of = cache(counter.labels)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._counter.labels(record.levelname.lower()).inc()
+        self._of(record.levelname.lower()).inc()
 
 
 def resident_memory() -> int:
