@@ -30,7 +30,7 @@ def disconnect(client: websocket.WebSocket) -> None:
 
 
 def close(client: websocket.WebSocket) -> None:
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def let_it_end(client: websocket.WebSocket) -> None:
