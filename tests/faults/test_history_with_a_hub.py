@@ -155,7 +155,9 @@ def test_messages_expire_in_the_hub_and_their_memory_is_released(hub: HubContain
 def test_clients_whose_lines_are_cut_get_every_message_in_order_and_once(servers: list[Server]) -> None:
     async def check() -> None:
         async with listening(servers, "tea cut", 12) as listeners:
-            async with connect(f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None) as sender:
+            async with connect(
+                f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None, open_timeout=LIMIT
+            ) as sender:
                 for number in range(600):
                     assert await call(sender, "send", "tea cut", f"{number}") is True
                     if number % 4 == 0:
@@ -222,7 +224,9 @@ def test_a_restart_of_the_hub_is_a_new_epoch(
 
     async def check() -> None:
         async with listening(servers, "tea", 4) as listeners:
-            async with connect(f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None) as sender:
+            async with connect(
+                f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None, open_timeout=LIMIT
+            ) as sender:
                 assert await call(sender, "send", "tea", "before") is True
                 await until(lambda: all(each.messages == ["before"] for each in listeners), "it has arrived")
                 hub.container.restart(timeout=1)
@@ -242,7 +246,9 @@ def test_a_killed_hub_that_persists_has_all_messages_and_clients_notice_nothing(
 
     async def check() -> None:
         async with listening(servers, "tea", 4) as listeners:
-            async with connect(f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None) as sender:
+            async with connect(
+                f"ws://localhost:{servers[0].port}/wss", proxy=None, ping_interval=None, open_timeout=LIMIT
+            ) as sender:
                 for number in range(50):
                     assert await call(sender, "send", "tea", f"{number}") is True
                 hub.container.kill()
@@ -265,7 +271,7 @@ def test_a_client_that_comes_back_while_the_hub_is_away_is_closed_with_1013(
     async def check() -> None:
         async def come_back(*words: str) -> None:
             url = f"ws://localhost:{servers[0].port}/wss"
-            async with connect(url, proxy=None, ping_interval=None) as client:
+            async with connect(url, proxy=None, ping_interval=None, open_timeout=LIMIT) as client:
                 assert await call(client, "send", "tea", "lost") is False
                 await client.send(json.dumps(words))
                 with pytest.raises(ConnectionClosed) as closed:

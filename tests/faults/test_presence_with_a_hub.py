@@ -62,7 +62,9 @@ async def clients(servers: list[Server], room: str) -> AsyncIterator[Any]:
 
         async def enter(user: str = "", server: Server | None = None) -> Client:
             url = f"ws://localhost:{(server or RANDOM.choice(servers)).port}/wss"
-            client = Client(await opened.enter_async_context(connect(url, proxy=None, ping_interval=None)))
+            client = Client(
+                await opened.enter_async_context(connect(url, proxy=None, ping_interval=None, open_timeout=LIMIT))
+            )
             if user:
                 await client.call("bind", user)
             await client.call("join", room)

@@ -111,7 +111,7 @@ def test_a_flood_is_slowed_and_closed_and_its_neighbour_notices_nothing(
     server = start(APP="apps.echo:handler", **LIMITS, **({"TLS_DIR": str(tls_dir)} if is_tls else {}))
     context = client_context if is_tls else None
     url = f"{'wss' if is_tls else 'ws'}://localhost:{server.port}/wss"
-    neighbour = clients.enter_context(connect(url, ssl=context, proxy=None))
+    neighbour = clients.enter_context(connect(url, ssl=context, proxy=None, open_timeout=60))
     floods = {name: Flood(server.port, context, frames) for name, (_, frames) in FLOODS.items()}
     for flood in floods.values():
         clients.callback(flood.thread.join)
@@ -140,7 +140,7 @@ def test_a_flood_is_slowed_and_closed_and_its_neighbour_notices_nothing(
 def test_a_burst_is_within_the_rate_and_a_longer_one_is_slowed_but_complete(share: Start, clients: ExitStack) -> None:
     server = share(APP="apps.echo:handler", **LIMITS)
     for number, slowed in ((int(BURST) * MESSAGES, None), (int(BURST + 1) * MESSAGES, 1)):
-        client = clients.enter_context(connect(f"ws://localhost:{server.port}/wss", proxy=None))
+        client = clients.enter_context(connect(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60))
         for each in range(number):
             client.send(str(each))
         assert [client.recv(timeout=TIMEOUT) for _ in range(number)] == [str(each) for each in range(number)]
@@ -157,7 +157,7 @@ def test_no_message_is_lost_if_the_queue_is_full_in_a_pause(start: Start, client
     )
     server = start(APP="late:handler", PYTHONPATH=f"{BACKEND}{os.pathsep}{tmp_path}", **LIMITS)
     sizes = [LARGE] * 12 + [1] * 100  # of which the queue takes 2, and the rate 10 at once
-    client = clients.enter_context(connect(f"ws://localhost:{server.port}/wss", proxy=None))
+    client = clients.enter_context(connect(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60))
     for size in sizes:
         client.send(bytes(size))
     assert [int(client.recv(timeout=TIMEOUT)) for _ in sizes] == sizes

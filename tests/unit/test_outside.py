@@ -59,7 +59,7 @@ def clients() -> Iterator[ExitStack]:
 
 def join(server: Server, clients: ExitStack, name: str) -> tuple[ClientConnection, str]:
     """Open a websocket as this user; return it and its client id."""
-    client = clients.enter_context(connect(f"ws://localhost:{server.port}/ws/{name}", proxy=None))
+    client = clients.enter_context(connect(f"ws://localhost:{server.port}/ws/{name}", proxy=None, open_timeout=60))
     return client, str(client.recv(timeout=TIMEOUT))
 
 

@@ -30,7 +30,7 @@ def test_what_a_handler_logs_has_the_id_of_its_connection(start: Start, tmp_path
         "    await connection.send(str(connection.id))\n"
     )
     server = start(APP="logs:handler", PYTHONPATH=write(tmp_path, logs=source))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
         id_ = client.recv(timeout=60)
     server.wait_for('("event": "hello")')
     (line,) = [json.loads(line) for line in server.lines if '"hello"' in line]
@@ -41,7 +41,7 @@ def test_what_a_handler_logs_has_the_id_of_its_connection(start: Start, tmp_path
 def test_log_level_is_a_setting(start: Start, tmp_path: Path) -> None:
     source = "import logging\n\n\nasync def handler(connection):\n    logging.getLogger(__name__).debug('details')\n"
     server = start(APP="logs:handler", PYTHONPATH=write(tmp_path, logs=source), LOG_LEVEL="debug")
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None):
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60):
         pass
     server.wait_for('("event": "details")')
 
@@ -52,7 +52,7 @@ def test_a_client_that_leaves_ends_a_task_group_without_an_error(start: Start, t
         "        group.create_task(connection.recv())\n        group.create_task(asyncio.sleep(600))\n"
     )
     server = start(APP="grouped:handler", PYTHONPATH=write(tmp_path, grouped=source))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
         client.close(4000)
     server.wait_for('("event": "closed")')
     assert server.stop() == 0
@@ -74,7 +74,7 @@ def raising(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ["BaseException('odd')", "KeyboardInterrupt()", "GeneratorExit()", "BaseExceptionGroup('two', [SystemExit(1)])"],
 )
 def test_a_handler_that_raises_anything_closes_with_1011(raising: Server, raised: str) -> None:
-    with connect_client(f"ws://localhost:{raising.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{raising.port}/wss", proxy=None, open_timeout=60) as client:
         client.send(raised)
         with pytest.raises(Exception, match="1011"):
             client.recv(timeout=60)
@@ -89,7 +89,7 @@ def test_relative_imports_and_imports_of_neighbours_work(start: Start, tmp_path:
         "async def handler(connection):\n    await connection.send(f'{NAME} {neighbour.NAME}')\n",
     }
     server = start(APP="chatapp.main:handler", PYTHONPATH=write(tmp_path, **modules))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
         assert client.recv(timeout=60) == "relative neighbour"
 
 
@@ -124,7 +124,7 @@ def test_a_forked_child_keeps_no_connection_open(start: Start, tmp_path: Path) -
         "    await connection.recv()\n"
     )
     server = start(APP="forks:handler", PYTHONPATH=write(tmp_path, forks=source))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
         child = int(client.recv(timeout=60))
         # The listening socket, and the client's.
         eventually(lambda: sockets_of(server.worker()) - sockets_of(child) == 2, "the child has closed both")
@@ -143,7 +143,7 @@ def test_a_process_pool_works(start: Start, tmp_path: Path) -> None:
         "    await connection.send(str(result))\n"
     )
     server = start(APP="pooled:handler", PYTHONPATH=write(tmp_path, pooled=source))
-    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+    with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
         assert client.recv(timeout=60) == "120"
 
 
@@ -156,7 +156,7 @@ def test_a_change_is_served_without_losing_the_port(
     server = start(APP="edited:handler", PYTHONPATH=path, RELOAD="on")
 
     def reply() -> str:
-        with connect_client(f"ws://localhost:{server.port}/wss", proxy=None) as client:
+        with connect_client(f"ws://localhost:{server.port}/wss", proxy=None, open_timeout=60) as client:
             return str(client.recv(timeout=60))
 
     assert reply() == "one"
