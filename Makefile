@@ -50,8 +50,10 @@ arm64-test: engine .venv
 chaos: engine .venv
 	@PYTHONPATH=backend:examples/clients:tests:tests/harness .venv/bin/python -m chaos $(CHAOS)
 
+# Options: make bench BENCH="--thorough"
 bench: engine bench/.venv
-	bench/.venv/bin/python -m bench
+	bench/.venv/bin/python -m bench $(BENCH)
+	bench/.venv/bin/python -m bench.publish
 
 # The pictures in docs/images, from the pages of a running stack.
 screenshots: engine .venv

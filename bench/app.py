@@ -1,18 +1,22 @@
-"""The stack's handler in the bench: an echo, or with `?all` a broadcast of every message to all clients."""
+"""The stack's handler in the bench: an echo, or with `?all` a broadcast of each message to all clients of that path."""
+
+from collections import defaultdict
 
 from wss import Connection, broadcast
 
-all_clients: set[Connection] = set()
+# By path, because several proxies share one backend: `?all=haproxy` are the clients of one of them.
+clients: defaultdict[str, set[Connection]] = defaultdict(set)
 
 
 async def handler(connection: Connection) -> None:
-    if not connection.request.path.endswith("?all"):
+    path = connection.request.path
+    if "?all" not in path:
         async for message in connection:
             await connection.send(message)
         return
-    all_clients.add(connection)
+    clients[path].add(connection)
     try:
         async for message in connection:
-            broadcast(all_clients, message)
+            broadcast(clients[path], message)
     finally:
-        all_clients.discard(connection)
+        clients[path].discard(connection)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from statistics import median
 from xml.sax.saxutils import escape
 
-from bench.workloads import PAIR, Results, Row
+from bench.plan import PAIR, Results, Row
 
 OURS = ("backend ws", "direct wss", "nginx wss", "apache wss")
-WIDTH, LABELS, BAR, GAP = 720, 150, 22, 8
+WIDTH, LABELS, BAR, GAP = 720, 190, 16, 4
 MAX_MARKED_POINTS = 20  # a line with more points has no markers
 STYLE = (
     "<style>text{font:13px system-ui,sans-serif;fill:#1c2127}.title{font-weight:600}"
@@ -23,12 +23,22 @@ STYLE = (
 
 
 def charts(results: Results) -> dict[str, str]:
-    """Return the charts by name."""
+    """Return the charts by name; without those of which nothing was measured."""
     made = {}
     for shape in PAIR:
         rows = [row for row in results["echo"] if (row["payload"], row["window"], row["connections"]) == shape]
         title = f"CPU per echoed message of 128 bytes, {shape[1]} in flight"
         made[f"echo-{shape[1]}"] = bars(title, "µs", {row["subject"]: median(row["microseconds"]) for row in rows})
+    made["storm"] = bars(
+        "CPU per client that reconnects in a storm, full TLS handshakes",
+        "ms",
+        {
+            row["subject"]: median(row["milliseconds"])
+            for row in results["storm"]
+            if row["kind"] == "full" and row["subject"].endswith("wss")
+        },
+        digits=2,
+    )
     made["rates"] = lines(
         "CPU by message rate, 50 connections",
         ("messages/s", "cores"),
@@ -48,7 +58,7 @@ def charts(results: Results) -> dict[str, str]:
             for name, rows in grown
         },
     )
-    return made
+    return {name: chart for name, chart in made.items() if chart}
 
 
 def _ours(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
@@ -57,8 +67,10 @@ def _ours(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
             yield name, found
 
 
-def bars(title: str, unit: str, values: dict[str, float]) -> str:
-    """Return a chart with a horizontal bar for each value."""
+def bars(title: str, unit: str, values: dict[str, float], digits: int = 1) -> str:
+    """Return a chart with a horizontal bar for each value; empty if there are none."""
+    if not values:
+        return ""
     longest = max(values.values())
     parts = []
     for index, (name, value) in enumerate(values.items()):
@@ -66,15 +78,17 @@ def bars(title: str, unit: str, values: dict[str, float]) -> str:
         width = (WIDTH - LABELS - 110) * value / longest
         kind = "ours" if name in OURS else "others"
         parts += [
-            f'<text x="{LABELS - 10}" y="{top + 16}" text-anchor="end">{escape(name)}</text>',
+            f'<text x="{LABELS - 10}" y="{top + 13}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{kind}" x="{LABELS}" y="{top}" width="{width:.1f}" height="{BAR}" rx="3"/>',
-            f'<text x="{LABELS + width + 8:.1f}" y="{top + 16}">{value:.1f} {escape(unit)}</text>',
+            f'<text x="{LABELS + width + 8:.1f}" y="{top + 13}">{value:.{digits}f} {escape(unit)}</text>',
         ]
     return _svg(title, 40 + len(values) * (BAR + GAP), parts)
 
 
 def lines(title: str, axes: tuple[str, str], series: dict[str, list[tuple[float, float]]]) -> str:
-    """Return a chart with a line for each series; the axes start at 0."""
+    """Return a chart with a line for each series; the axes start at 0. Empty if there are none."""
+    if not series:
+        return ""
     left, right, top, bottom = 70, WIDTH - 150, 48, 308
     max_x, max_y = (_round(max(point[axis] for points in series.values() for point in points)) for axis in (0, 1))
 

@@ -2,16 +2,17 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.subject import IMAGE, LABEL, NAME, PROJECT, Running
+from bench.running import LABEL, NAME, Running
+from bench.subjects import IMAGE, PROJECT
 
 Measurement = dict[str, float]
-# About once in a thousand calls, Docker returns the previous statistics of a busy container again; and beside other
-# work, a container may get no CPU in a short time. Each try takes twice as long as the one before.
+# Beside other work, a container may get no CPU in a short time, and Docker may return its previous statistics again.
+# Each try takes twice as long as the one before.
 TRIES = 6
 
 
@@ -29,9 +30,18 @@ class LoadGenerator:
 
     def measure(self, workload: str, *, query: str = "", **numbers: float) -> Measurement:
         """Return the generator's counts, and the CPU seconds of all containers (`cpu`) and the first one (`front`)."""
+        return self._repeated(
+            lambda longer: self._begin(workload, query, **{**numbers, "seconds": numbers["seconds"] * longer})
+        )
+
+    def storm(self, **numbers: float) -> Measurement:
+        """Drop connections that reconnect at once; return the same as `measure`."""
+        return self._repeated(lambda _: self._begin("storm", "", **numbers), waits=True)
+
+    def _repeated(self, begin: Callable[[int], None], *, waits: bool = False) -> Measurement:
         for longer in range(TRIES):
-            self._begin(workload, query, **{**numbers, "seconds": numbers["seconds"] * 2**longer})
-            if (result := self._collect())["min_cpu"] > 0:
+            begin(2**longer)
+            if (result := self._collect(waits=waits))["min_cpu"] > 0:
                 return result
         raise RuntimeError(f"Docker reports that {self.running.subject.name} used no CPU")
 
@@ -44,9 +54,11 @@ class LoadGenerator:
         named = " ".join(f"{name}={value}" for name, value in fields.items())
         self._write_line(f"{workload} {self._endpoint}{self._path}{query} {named}")
 
-    def _collect(self) -> Measurement:
+    def _collect(self, *, waits: bool = False) -> Measurement:
         self._expect("start")
         before = self.running.cpu()
+        if waits:
+            self._write_line("go")
         self._expect("end")
         used = [after - was for was, after in zip(before, self.running.cpu(), strict=True)]
         result: Measurement = json.loads(self._read_line())
@@ -55,15 +67,22 @@ class LoadGenerator:
 
     def _write_line(self, line: str) -> None:
         assert self._process.stdin
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._exited() from error
 
     def _read_line(self) -> str:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the load generator of {self.running.subject.name} exited with {self._process.wait()}")
+            raise self._exited()
         return line.strip()
+
+    def _exited(self) -> RuntimeError:
+        name = self.running.subject.name
+        return RuntimeError(f"the load generator of {name} exited with {self._process.wait()}, and logged the reason")
 
     def _expect(self, word: str) -> None:
         line = self._read_line()
@@ -79,5 +98,6 @@ def load_generator(running: Running, certs: Path) -> Iterator[LoadGenerator]:
             yield LoadGenerator(running, process)
         finally:
             assert process.stdin
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
             process.wait(timeout=60)

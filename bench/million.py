@@ -1,20 +1,19 @@
-"""The resources for a million clients: `python -m bench.million` calculates them from bench/results.
+"""The resources for a million clients, calculated from the results.
 
-Only the figures in results.json are measured; the constants below are assumptions. It writes million.md and million.svg
-to bench/results.
+Only the figures in results.json are measured; the constants below are assumptions. `python -m bench.publish` writes
+million.md and million.svg to bench/results.
 """
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bench.capacity import Figures
 from bench.charts import lines
-from bench.tables import table
+from bench.markdown import table
+from bench.plan import Results
 
-RESULTS = Path(__file__).parent / "results"
 # The profile that the calculation uses.
 SUBJECT = "nginx wss"
 
@@ -48,19 +47,15 @@ STEP, MAX_RUN = 0.1, 600.0  # seconds
 
 
 class Costs:
-    """Costs of a client, a message and a handshake, from results.json."""
+    """Costs of a client, a message and a reconnect in a storm, from results.json."""
 
-    def __init__(self, results: dict[str, Any]) -> None:
-        def of_subject(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return [row for row in rows if row["subject"] == SUBJECT]
-
-        shape = {"payload": 128, "window": 1, "connections": 50}
-        (echo,) = (row for row in of_subject(results["echo"]) if all(row[key] == shape[key] for key in shape))
-        (handshakes,) = of_subject(results["handshakes"])
+    def __init__(self, results: Results) -> None:
+        figures = Figures(results)
         # An echo counts as two messages.
-        self.message = median(echo["microseconds"]) / 2 / 1e6
-        self.handshake = median(handshakes["full"]) / 1e3
-        self.kilobytes = of_subject(results["grow"])[-1]["kilobytes"] + KERNEL_KILOBYTES
+        self.message = figures.echo(SUBJECT, 1) / 2 / 1e6
+        self.reconnect = figures.median("storm", SUBJECT, "milliseconds", kind="full") / 1e3
+        self.resumed = figures.median("storm", SUBJECT, "milliseconds", kind="resumed") / 1e3
+        self.kilobytes = figures.kilobytes(SUBJECT) + KERNEL_KILOBYTES
 
 
 class Requirement(NamedTuple):
@@ -149,11 +144,13 @@ def report(costs: Costs) -> tuple[str, str]:
     hosts = math.ceil(max(required[name].hosts for name in ("memory", "messages", "workers")))
     region = CLIENTS * REGION
     # The reserve of the remaining hosts, beyond the load of their own clients.
-    handshake_rate = hosts * (1 - REGION) * CORES * (1 - BUSY) / costs.handshake
+    reserve = hosts * (1 - REGION) * CORES * (1 - BUSY)
+    handshake_rate = reserve / costs.reconnect
     queue = math.ceil(QUEUE * hosts * (1 - REGION))
     curves = {
         "with backoff": reconnect(region, handshake_rate, queue, backoff=True),
         "every second": reconnect(region, handshake_rate, queue, backoff=False),
+        "with resumed TLS sessions": reconnect(region, reserve / costs.resumed, queue, backoff=True),
         "half the cores": reconnect(region, handshake_rate / 2, queue, backoff=True),
     }
     chart = lines(
@@ -166,7 +163,7 @@ def report(costs: Costs) -> tuple[str, str]:
     to_one = 1e6 / (HUB_MESSAGE + HUB_DELIVERY)
     parts = [
         f"# {CLIENTS:,} clients, calculated",
-        f"Calculated from results.json ({SUBJECT}) by `python -m bench.million`, which lists the assumptions. Each"
+        f"Calculated from results.json ({SUBJECT}) by bench/million.py, which lists the assumptions. Each"
         f" client has {MESSAGES_PER_SECOND:.3f} messages a second; a host has {CORES} cores and {GIBIBYTES} GiB,"
         f" and is {BUSY:.0%} busy.",
         table(
@@ -201,12 +198,7 @@ def _when(curve: list[tuple[float, float]], number: float) -> str:
     return next((f"{x:.0f} s" for x, y in curve if y >= number), f"not within {MAX_RUN:.0f} s")
 
 
-def main() -> None:
-    page, chart = report(Costs(json.loads((RESULTS / "results.json").read_text())))
-    (RESULTS / "million.md").write_text(page)
-    (RESULTS / "million.svg").write_text(chart)
-    print(page)
-
-
-if __name__ == "__main__":
-    main()
+def write(results: Results, directory: Path) -> None:
+    page, chart = report(Costs(results))
+    (directory / "million.md").write_text(page)
+    (directory / "million.svg").write_text(chart)

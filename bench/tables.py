@@ -1,79 +1,45 @@
-"""Results as Markdown tables: medians, their spread, and ratios to a reference subject of the same run."""
+"""All results as Markdown tables."""
 
 from collections.abc import Callable, Iterable
-from statistics import median, quantiles
+from statistics import median
 
-from bench.workloads import QUOTA, STEADY, Results, Row
+from bench.capacity import capacity_tables
+from bench.markdown import closely, roughly, spread, table
+from bench.plan import QUOTA, STEADY, Results, Row
 
-CAPACITIES = ("backend ws", "direct wss", "nginx wss", "apache wss")
 # The subjects that the others are compared to, without and with TLS.
 REFERENCES = {False: "backend ws", True: "direct wss"}
+BEHIND = ("nginx", "apache", "bare", "haproxy", "caddy", "traefik", "envoy")
 
 
 def tables(results: Results) -> str:
-    sections = (_capacity, _echo, _core, _proxy, _latency, _handshakes, _fan, _grow, _scale)
-    intro = (
-        f"{results['date']}, {results['machine']['cores']} cores, {results['rounds']} rounds,"
-        f" {results['rounds_of_pairs']} for close comparisons of two subjects. Figures are medians (min-max); ratios"
-        " are medians of each round's ratio (interquartile range). CPU is the total of all containers of a subject."
+    sections = (_echo, _core, _proxy, _latency, _handshakes, _storm, _fan, _grow, _scale)
+    detailed = (part for section in sections for part in section(results))
+    return "\n\n".join([introduction(results), *capacity_tables(results).values(), *detailed]) + "\n"
+
+
+def introduction(results: Results) -> str:
+    machine, rounds = results["machine"], results["rounds"]
+    text = (
+        f"{results['date']}, {machine['cores']} cores, of which other work used {machine['busy_before']:.2f} before the"
+        f" run and {machine['busy_after']:.2f} after it. {rounds} rounds, {results['rounds_of_pairs']} for close"
+        f" comparisons of two subjects, {results['rounds_of_long']} for long workloads. Figures are medians (min-max);"
+        " ratios are medians of each round's ratio (interquartile range). CPU is the total of all containers of a"
+        " subject; of a profile with a proxy, the proxy's part is shown as well."
     )
-    return "\n\n".join([intro, *(part for section in sections for part in section(results))]) + "\n"
+    if results["workerman"]:
+        text += f" Workerman is {results['workerman']}."
+    left = "; ".join(results["left_out"]) or "nothing"
+    return f"{text}\n\nLeft out: {left}."
 
 
-def _capacity(results: Results) -> Iterable[str]:
-    last = max((row["connections"] for row in results["grow"]), default=0)
-    memory = {row["subject"]: row["kilobytes"] for row in results["grow"] if row["connections"] == last}
-    shapes = {title: rows for title, rows in _shapes(results["echo"]) if "128 B" in title and " 50 " in title}
-    echoes = [{row["subject"]: median(row["microseconds"]) for row in rows} for rows in shapes.values()]
-    fan = {row["subject"]: median(row["microseconds"]) for row in results["fan"]}
-    opened = {row["subject"]: f"{1e3 / median(row['full']):,.0f}" for row in results["handshakes"]}
-    columns = [*(name.partition(", ")[2].partition(" on ")[0] for name in shapes), "deliveries/s of a broadcast"]
-    yield table(
-        "Capacity of one core, and of one GiB of memory",
-        (
-            "",
-            *(f"messages/s, {column}" if "flight" in column else column for column in columns),
-            "new clients/s",
-            "clients",
-        ),
-        (
-            (
-                name,
-                *(f"{1e6 / costs[name]:,.0f}" for costs in (*echoes, fan)),
-                opened.get(name, ""),
-                f"{(1 << 20) / memory[name]:,.0f}",
-            )
-            for name in CAPACITIES
-            if name in memory
-        ),
-    )
+def _front(row: Row, name: str, digits: int = 1) -> str:
+    """Return the proxy's part; empty if there is no proxy."""
+    return f"{median(row[f'front_{name}']):.{digits}f}" if _has_proxy(row) else ""
 
 
-def spread(values: list[float], digits: int = 1) -> str:
-    """Return the median, and in brackets the minimum and maximum."""
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def roughly(values: list[float], reference: list[float]) -> str:
-    """Return the median of the ratios; values of the same round are compared."""
-    return f"{median(_ratios(values, reference)):.2f}"
-
-
-def closely(values: list[float], reference: list[float]) -> str:
-    """Return the median of the ratios, and in brackets their interquartile range."""
-    ratios = _ratios(values, reference)
-    lower, middle, upper = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    return f"{middle:.2f} ({lower:.2f}-{upper:.2f})"
-
-
-def _ratios(values: list[float], reference: list[float]) -> list[float]:
-    return [one / other for one, other in zip(values, reference, strict=True)]
-
-
-def table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    columns = list(head)
-    lines = [f"**{title}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+def _has_proxy(row: Row) -> bool:
+    return str(row["subject"]).startswith(BEHIND)
 
 
 def _shapes(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
@@ -94,14 +60,15 @@ def _tls(row: Row) -> bool:
 
 
 def _echo(results: Results) -> Iterable[str]:
-    for title, rows in _shapes(results["echo"]):
+    for title, rows in _shapes([*results["echo"], *results["sizes"]]):
         yield table(
             f"Echo of {title}",
-            ("", "µs of CPU per message", "ratio to ours", "messages/s", "generator's CPU", "lost"),
+            ("", "µs of CPU per message", "proxy's part", "ratio to ours", "messages/s", "generator's CPU", "lost"),
             (
                 (
                     row["subject"],
                     spread(row["microseconds"]),
+                    _front(row, "microseconds"),
                     _to(rows, row, REFERENCES[_tls(row)]),
                     f"{median(row['rate']):.0f}",
                     f"{median(row['own_cpu']):.0%}",
@@ -163,32 +130,64 @@ def _latency(results: Results) -> Iterable[str]:
         )
 
 
+def _by_kind(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
+    """Return the rows of clients without TLS, with a full TLS handshake, and with a resumed session."""
+    yield "ws", [row for row in rows if not _tls(row)]
+    yield "wss, full TLS handshakes", [row for row in rows if _tls(row) and row["kind"] == "full"]
+    yield "wss, resumed TLS sessions", [row for row in rows if row["kind"] == "resumed" and row["resumed"]]
+
+
 def _handshakes(results: Results) -> Iterable[str]:
-    rows = results["handshakes"]
-    if rows:
-        yield table(
-            "Handshakes: TCP, TLS 1.3, WebSocket, close",
-            (
-                "",
-                "full, ms of CPU",
-                "ratio to ours",
-                "resumed, ms of CPU",
-                "full, first container only",
-                "per CPU-second, full",
-                "resumed",
-            ),
-            (
+    for kind, rows in _by_kind(results["handshakes"]):
+        if rows:
+            yield table(
+                f"A new client and its end, one after another: {kind}",
+                ("", "ms of CPU", "proxy's part", "ratio to ours", "resumed", "generator's CPU"),
                 (
-                    row["subject"],
-                    spread(row["full"], 2),
-                    _to(rows, row, REFERENCES[True], "full"),
-                    spread(row["resumed"], 2),
-                    f"{median(row['full_front']):.2f}",
-                    *(f"{1000 / median(row[kind]):.0f}" for kind in ("full", "resumed")),
-                )
-                for row in rows
-            ),
-        )
+                    (
+                        row["subject"],
+                        spread(row["milliseconds"], 2),
+                        _front(row, "milliseconds", 2),
+                        _to(rows, row, REFERENCES[_tls(row)], "milliseconds"),
+                        f"{row['resumed']:.0%}",
+                        f"{median(row['own_cpu']):.0%}",
+                    )
+                    for row in rows
+                ),
+            )
+
+
+def _storm(results: Results) -> Iterable[str]:
+    for kind, rows in _by_kind(results["storm"]):
+        if rows:
+            yield table(
+                f"Storm: {rows[0]['clients']} clients are dropped and reconnect at once: {kind}",
+                (
+                    "",
+                    "s until all are connected",
+                    "ms of CPU per client",
+                    "proxy's part",
+                    "ratio to ours",
+                    "p99 of those that stayed, ms",
+                    "failed attempts",
+                    "resumed",
+                    "generator's CPU",
+                ),
+                (
+                    (
+                        row["subject"],
+                        spread(row["took"], 2),
+                        spread(row["milliseconds"], 2),
+                        _front(row, "milliseconds", 2),
+                        _to(rows, row, REFERENCES[_tls(row)], "milliseconds"),
+                        spread([value / 1e3 for value in row["p99"]], 0),
+                        f"{sum(row['retries']):.0f}",
+                        f"{row['resumed']:.0%}",
+                        f"{median(row['own_cpu']):.0%}",
+                    )
+                    for row in rows
+                ),
+            )
 
 
 def _fan(results: Results) -> Iterable[str]:
@@ -196,11 +195,12 @@ def _fan(results: Results) -> Iterable[str]:
     if rows:
         yield table(
             f"Fan-out: one message of 128 B to {rows[0]['members']} clients",
-            ("", "µs of CPU per client", "ratio to ours", "generator's CPU"),
+            ("", "µs of CPU per client", "proxy's part", "ratio to ours", "generator's CPU"),
             (
                 (
                     row["subject"],
                     spread(row["microseconds"]),
+                    _front(row, "microseconds"),
                     _to(rows, row, REFERENCES[_tls(row)]),
                     f"{median(row['own_cpu']):.0%}",
                 )
@@ -213,10 +213,17 @@ def _grow(results: Results) -> Iterable[str]:
     rows = results["grow"]
     if rows:
         yield _by_connections(
-            "KB of memory per idle connection, one round", rows, lambda row: f"{row['kilobytes']:.0f}"
+            "KB of memory per idle connection, and the proxy's part, one round. Backends that several proxies share"
+            " count only for the first of them",
+            rows,
+            lambda row: f"{row['kilobytes']:.1f}" + (f", {row['front_kilobytes']:.1f}" if _has_proxy(row) else ""),
         )
-        title = f"Cores at {STEADY:,} messages/s, by number of connections"
-        yield _by_connections(title, [row for row in rows if row["cores"]], lambda row: spread(row["cores"], 2))
+        title = f"Cores at {STEADY:,} messages/s, and the proxy's part, by number of connections"
+        yield _by_connections(
+            title,
+            [row for row in rows if row["cores"]],
+            lambda row: spread(row["cores"], 2) + (f", {_front(row, 'cores', 2)}" if _has_proxy(row) else ""),
+        )
 
 
 def _by_connections(title: str, rows: list[Row], cell: Callable[[Row], str]) -> str:
@@ -226,7 +233,7 @@ def _by_connections(title: str, rows: list[Row], cell: Callable[[Row], str]) -> 
     return table(
         title,
         ("", *(f"{count:,}" for count in counts)),
-        ((subject, *(cells[subject, count] for count in counts)) for subject in subjects),
+        ((subject, *(cells.get((subject, count), "") for count in counts)) for subject in subjects),
     )
 
 
@@ -234,7 +241,7 @@ def _scale(results: Results) -> Iterable[str]:
     rows = results["scale"]
     if rows:
         yield table(
-            f"One process and two, each with {QUOTA} of a core",
+            f"One process and several, each with {QUOTA} of a core",
             ("", "processes", "messages/s", "ratio to one", "generator's CPU"),
             (
                 (

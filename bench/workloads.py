@@ -4,59 +4,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-from bench.measure import LoadGenerator
-
-Row = dict[str, Any]
-Results = dict[str, Any]
-
-SMALL = 128  # bytes: the message size of most figures
-SIZES = (32, SMALL, 4096, 65536, 1 << 20)
-FEW, MANY = 50, 1000  # connections
-# More bytes in flight would only fill buffers.
-MAX_IN_FLIGHT_BYTES = 64 << 20
-# Cores per worker process in the scale workload, so that two workers, a proxy and the generator fit into two cores.
-QUOTA = 0.2
-# Messages a second in total, over any number of connections.
-STEADY = 2000
-# Bytes of a message, messages in flight, connections: the workloads for close comparisons.
-PAIR = ((SMALL, 1, FEW), (SMALL, 16, FEW))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Numbers of rounds and sizes of the workloads."""
-
-    rounds: int
-    rounds_of_pairs: int
-    """For comparisons of two subjects that differ by a few percent."""
-    seconds: float
-    seconds_with_pings: float
-    """For many connections: the server pings each client every 20 s."""
-    echoes: tuple[tuple[int, int, int], ...]
-    """Bytes of a message, messages in flight, connections."""
-    steps: tuple[int, ...]
-    """Numbers of connections."""
-    loads: tuple[float, ...]
-    """Shares of saturation."""
-
-
-FULL = Settings(
-    5,
-    10,
-    0.2,
-    1,
-    (
-        *((size, window, min(FEW, MAX_IN_FLIGHT_BYTES // size // window)) for size in SIZES for window in (1, 16)),
-        *((SMALL, window, MANY) for window in (1, 16)),
-    ),
-    (1000, 5000, 10000),
-    (0.1, 0.2, 0.4, 0.6, 0.8),
-)
-QUICK = Settings(1, 1, 0.1, 0.1, PAIR, (100, 200), (0.2, 0.4))
+from bench.measure import LoadGenerator, Measurement
+from bench.plan import CALM, FEW, PAIR, QUOTA, SMALL, STEADY, Results, Row, Settings
 
 
 class Bench:
@@ -70,13 +21,15 @@ class Bench:
     def run(self) -> Results:
         # First, because other workloads leave memory allocated.
         grow = self._grow()
-        echo = self._echo("echo", self._settings.echoes, self._settings.rounds)
+        echo = self._echo("echo", PAIR, self._settings.rounds)
         return {
             "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "architecture": platform.machine()},
             "date": time.strftime("%Y-%m-%d"),
             "rounds": self._settings.rounds,
             "rounds_of_pairs": self._settings.rounds_of_pairs,
+            "rounds_of_long": self._settings.rounds_of_long,
             "echo": echo,
+            "sizes": self._echo("sizes", self._settings.sizes, self._settings.rounds_of_long),
             "core": self._echo("core", PAIR, self._settings.rounds_of_pairs),
             "proxy": self._echo("proxy", PAIR, self._settings.rounds_of_pairs),
             "latency": self._latency(echo),
@@ -85,6 +38,7 @@ class Bench:
             "grow": grow,
             "rates": self._rates(echo),
             "scale": self._scale(),
+            "storm": self._storm(),
         }
 
     def _echo(self, name: str, shapes: tuple[tuple[int, int, int], ...], rounds: int) -> list[Row]:
@@ -115,62 +69,98 @@ class Bench:
 
     def _latency(self, echo: list[Row]) -> list[Row]:
         rows = [_row(load, ("rate", "p50", "p99", "p999", "own_cpu")) for load in self._loads_for("latency")]
-        for row, load in self._interleaved("latency", rows):
+        for row, load in self._interleaved("latency", rows, self._settings.rounds_of_long):
             rate = _saturation(echo, row["subject"]) / 2
             result = load.measure(
                 "paced", connections=FEW, payload=SMALL, rate=rate, seconds=4 * self._settings.seconds
             )
             row["rate"].append(rate)
-            for name in ("p50", "p99", "p999", "own_cpu"):
-                row[name].append(result[name])
+            _append(row, result, "p50", "p99", "p999", "own_cpu")
         return rows
 
     def _handshakes(self) -> list[Row]:
-        loads = [load for load in self._loads_for("handshakes", "proxy") if load.running.subject.tls]
-        rows = [_row(load, ("full", "resumed", "full_front", "own_cpu")) for load in loads]
+        rows = [
+            {**_row(load, ("milliseconds", "front_milliseconds", "own_cpu")), "kind": kind}
+            for load in self._loads_for("handshakes")
+            for kind in _kinds(load)
+        ]
         for row, load in self._interleaved("handshakes", rows):
-            for kind in ("full", "resumed"):
-                result = load.measure("handshakes", resumed=int(kind == "resumed"), seconds=self._settings.seconds)
-                row[kind].append(result["cpu"] / result["handshakes"] * 1e3)
-                if kind == "full":
-                    row["full_front"].append(result["front"] / result["handshakes"] * 1e3)
-                    row["own_cpu"].append(result["own_cpu"])
+            result = load.measure("handshakes", resumed=int(row["kind"] == "resumed"), seconds=self._settings.seconds)
+            _per_client(row, result, result["handshakes"])
+            row["resumed"] = _resumed(row, result, result["handshakes"], load)
         return rows
 
     def _fan(self) -> list[Row]:
-        rows = [_row(load, ("microseconds", "own_cpu")) for load in self._loads_for("fan")]
-        members = MANY if self._settings is FULL else FEW
+        rows = [_row(load, ("microseconds", "front_microseconds", "own_cpu")) for load in self._loads_for("fan")]
         for row, load in self._interleaved("fan-out", rows):
-            row["members"] = members
+            row["members"] = self._settings.members
             result = load.measure(
-                "fan", query="?all", connections=members, payload=SMALL, seconds=self._settings.seconds
+                "fan",
+                query=load.running.subject.room,
+                connections=row["members"],
+                payload=SMALL,
+                seconds=self._settings.seconds,
             )
             row["microseconds"].append(result["cpu"] / result["messages"] * 1e6)
+            row["front_microseconds"].append(result["front"] / result["messages"] * 1e6)
             row["own_cpu"].append(result["own_cpu"])
         return rows
 
+    def _storm(self) -> list[Row]:
+        measured = ("took", "milliseconds", "front_milliseconds", "p99", "retries", "own_cpu")
+        rows = [
+            {**_row(load, measured), "kind": kind, "clients": self._settings.dropped}
+            for load in self._loads_for("storm")
+            for kind in _kinds(load)
+        ]
+        for row, load in self._interleaved("storm", rows, self._settings.rounds_of_long):
+            result = load.storm(
+                connections=FEW + row["clients"],
+                stay=FEW,
+                payload=SMALL,
+                rate=CALM,
+                resumed=int(row["kind"] == "resumed"),
+            )
+            row["took"].append(result["seconds"])
+            _per_client(row, result, row["clients"])
+            _append(row, result, "p99", "retries")
+            row["resumed"] = _resumed(row, result, row["clients"], load)
+        return rows
+
     def _grow(self) -> list[Row]:
+        steps = {
+            load: self._settings.steps[: None if "steps" in load.running.subject.workloads else 1]
+            for load in self._loads_for("grow")
+        }
         rows = []
-        loads = self._loads_for("grow")
-        for load in loads:
+        for load in steps:
             empty = load.running.memory()
-            for connections in self._settings.steps:
-                load.idle(connections)
-                kilobytes = (load.running.memory() - empty) / 1024 / connections
-                row = {**_row(load, ("cores",)), "connections": connections, "kilobytes": kilobytes}
-                for _ in range(self._settings.rounds if "rates" in load.running.subject.workloads else 0):
-                    result = load.measure(
-                        "paced",
-                        connections=connections,
-                        payload=SMALL,
-                        rate=STEADY,
-                        seconds=self._settings.seconds_with_pings,
-                    )
-                    row["cores"].append(result["cpu"] / result["seconds"])
-                rows.append(row)
-                self._advance("connections", len(loads) * len(self._settings.steps))
+            for connections in steps[load]:
+                rows.append(self._grown(load, empty, connections))
+                self._advance("connections", sum(map(len, steps.values())))
             load.idle(0)
         return rows
+
+    def _grown(self, load: LoadGenerator, empty: list[int], connections: int) -> Row:
+        load.idle(connections)
+        grown = [(now - before) / 1024 for now, before in zip(load.running.memory(), empty, strict=True)]
+        row = {
+            **_row(load, ("cores", "front_cores")),
+            "connections": connections,
+            "kilobytes": sum(grown) / connections,
+            "front_kilobytes": grown[0] / connections,
+        }
+        for _ in range(self._settings.rounds_of_long if "rates" in load.running.subject.workloads else 0):
+            result = load.measure(
+                "paced",
+                connections=connections,
+                payload=SMALL,
+                rate=STEADY,
+                seconds=self._settings.seconds_with_pings,
+            )
+            row["cores"].append(result["cpu"] / result["seconds"])
+            row["front_cores"].append(result["front"] / result["seconds"])
+        return row
 
     def _rates(self, echo: list[Row]) -> list[Row]:
         rows = [
@@ -178,7 +168,7 @@ class Bench:
             for share in self._settings.loads
             for load in self._loads_for("rates")
         ]
-        for row, load in self._interleaved("rates", rows):
+        for row, load in self._interleaved("rates", rows, self._settings.rounds_of_long):
             rate = _saturation(echo, row["subject"]) * row["load"]
             result = load.measure("paced", connections=FEW, payload=SMALL, rate=rate, seconds=self._settings.seconds)
             row["rate"].append(result["messages"] / result["seconds"])
@@ -217,6 +207,32 @@ class Bench:
 
 def _row(load: LoadGenerator, measured: tuple[str, ...]) -> Row:
     return {"subject": load.running.subject.name, **{name: [] for name in measured}}
+
+
+def _kinds(load: LoadGenerator) -> tuple[str, ...]:
+    return ("full", "resumed") if load.running.subject.tls else ("full",)
+
+
+def _append(row: Row, result: Measurement, *names: str) -> None:
+    for name in names:
+        row[name].append(result[name])
+
+
+def _per_client(row: Row, result: Measurement, clients: float) -> None:
+    row["milliseconds"].append(result["cpu"] / clients * 1e3)
+    row["front_milliseconds"].append(result["front"] / clients * 1e3)
+    row["own_cpu"].append(result["own_cpu"])
+
+
+def _resumed(row: Row, result: Measurement, clients: float, load: LoadGenerator) -> float:
+    """Return the share of clients that resumed their TLS session: a server may refuse, but not the stack.
+
+    Each worker of `direct` has its own ticket keys, so that a ticket of another worker is refused.
+    """
+    share = result["resumed"] / clients
+    if load.running.subject.is_stack and load.running.subject.workers == 1 and share != (row["kind"] == "resumed"):
+        raise RuntimeError(f"{row['subject']}: {share:.0%} of the clients resumed their session ({row['kind']})")
+    return share
 
 
 def _shape(payload: int, window: int, connections: int) -> Row:

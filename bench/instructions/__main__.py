@@ -12,10 +12,11 @@ from pathlib import Path
 
 from bench.__main__ import write_certificates
 from bench.instructions.comparison import RECORDED, compare
+from bench.subjects import PROJECT
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-BACKEND, IMAGE = "wss-bench-backend", "wss-bench-instructions"
+BACKEND, IMAGE = f"{PROJECT}-backend", f"{PROJECT}-instructions"
 
 
 def build() -> None:
@@ -30,7 +31,7 @@ def build() -> None:
         str(HERE / "image"),
     ]
     for command in (compose, with_valgrind):
-        environment = {**os.environ, "IMAGES": "wss-bench", "COMPOSE_PROFILES": "nginx"}
+        environment = {**os.environ, "IMAGES": PROJECT, "COMPOSE_PROFILES": "nginx"}
         subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 

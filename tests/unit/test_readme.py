@@ -1,4 +1,4 @@
-"""README.md stays short and has a picture; the figures in docs/benchmarks.md are those that the bench measured."""
+"""README.md stays short and has a picture."""
 
 import re
 
@@ -20,10 +20,3 @@ def test_the_readme_shows_the_page_in_light_and_dark_in_small_pictures_with_a_de
         assert (content[:4], content[8:12]) == (b"RIFF", b"WEBP")
         assert len(content) < 100_000
     assert re.search(r'alt="[^"]{20,}"', text)
-
-
-def test_the_capacity_table_matches_the_published_results() -> None:
-    tables = (REPOSITORY / "bench" / "results" / "tables.md").read_text()
-    capacity = tables.partition("**Capacity of one core, and of one GiB of memory**\n\n")[2].partition("\n\n")[0]
-    assert capacity
-    assert capacity in (REPOSITORY / "docs" / "benchmarks.md").read_text()

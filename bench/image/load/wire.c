@@ -18,7 +18,8 @@ enum {
     RING = 64,              /* distinct messages, to detect lost, duplicate and misdelivered replies */
     RING_BYTES = 8 << 20,   /* maximum, of all messages together */
     BUFFER = 1 << 18,
-    CONNECT_TIMEOUT = 60    /* seconds without progress while connecting */
+    CONNECT_TIMEOUT = 60,   /* seconds without progress while connecting */
+    START_TIMEOUT = 30      /* seconds until the server listens */
 };
 
 /* RFC 6455 section 5.2; the handshake of section 1.3. */
@@ -138,41 +139,109 @@ static ssize_t receive_bytes(struct connection *c, void *buffer, size_t size)
     return -1;
 }
 
-static void upgrade(struct connection *c, const struct endpoint *endpoint)
+/* What is needed of a connection until it is open. */
+struct opening {
+    const struct endpoint *endpoint;
+    enum { CONNECTING, TLS_HANDSHAKE, REQUEST, RESPONSE } step;
+    char head[4096]; /* of the response */
+    size_t got;
+};
+
+static enum progress failed(const char **error, const char *format, ...)
 {
-    char head[4096];
+    static _Thread_local char text[8192];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    *error = text;
+    return FAILED;
+}
+
+static enum progress request_upgrade(struct connection *c, const char **error)
+{
+    const struct endpoint *endpoint = c->opening->endpoint;
+    char head[1024];
     int size = snprintf(head, sizeof head,
                         "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
                         endpoint->path, endpoint->name, KEY);
     if (send_bytes(c, head, size) != size)
-        fail("cannot send the upgrade request");
-    size_t got = 0;
-    /* Byte by byte, because the data after the head is a message. */
-    while (got < 4 || memcmp(head + got - 4, "\r\n\r\n", 4)) {
-        if (got == sizeof head - 1 || receive_bytes(c, head + got, 1) != 1) {
-            head[got] = 0;
-            fail("the response to the upgrade is incomplete: %s", head);
-        }
-        got++;
-    }
-    head[got] = 0;
-    if (strncmp(head, "HTTP/1.1 101 ", 13) || !strstr(head, ACCEPT))
-        fail("the upgrade failed: %s", head);
+        return failed(error, "cannot send the upgrade request");
+    return OPEN;
 }
 
-void connection_open(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
-                     SSL_SESSION *session)
+static enum progress read_response(struct connection *c, const char **error)
 {
-    *c = (struct connection){.ring = ring, .socket = socket(AF_INET, SOCK_STREAM, 0)};
+    struct opening *o = c->opening;
+    /* Byte by byte, because the data after the head is a message. */
+    while (o->got < 4 || memcmp(o->head + o->got - 4, "\r\n\r\n", 4)) {
+        ssize_t got = o->got < sizeof o->head - 1 ? receive_bytes(c, o->head + o->got, 1) : 0;
+        if (got < 0 && errno == EAGAIN)
+            return OPENING;
+        if (got != 1)
+            return failed(error, "the response to the upgrade is incomplete: %s", o->head);
+        o->got++;
+    }
+    if (strncmp(o->head, "HTTP/1.1 101 ", 13) || !strstr(o->head, ACCEPT))
+        return failed(error, "the upgrade failed: %s", o->head);
+    return OPEN;
+}
+
+static enum progress take_step(struct connection *c, const char **error)
+{
+    const struct endpoint *endpoint = c->opening->endpoint;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(endpoint->port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT};
+    switch (c->opening->step) {
+    case CONNECTING:
+        if (!connect(c->socket, (struct sockaddr *)&address, sizeof address) || errno == EISCONN)
+            return OPEN;
+        if (errno == EINPROGRESS || errno == EALREADY)
+            return OPENING;
+        return failed(error, "connecting to port %d: %s", endpoint->port, strerror(errno));
+    case TLS_HANDSHAKE: {
+        int done = c->ssl ? SSL_connect(c->ssl) : 1;
+        if (done == 1)
+            return OPEN;
+        int reason = SSL_get_error(c->ssl, done);
+        if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE)
+            return OPENING;
+        return failed(error, "TLS: %s", ERR_error_string(ERR_peek_last_error(), NULL));
+    }
+    case REQUEST:
+        return request_upgrade(c, error);
+    default:
+        return read_response(c, error);
+    }
+}
+
+enum progress connection_advance(struct connection *c, const char **error)
+{
+    struct opening *o = c->opening;
+    for (;;) {
+        ERR_clear_error();
+        enum progress progress = take_step(c, error);
+        if (progress != OPEN)
+            return progress;
+        if (o->step == RESPONSE || (o->step == TLS_HANDSHAKE && !o->endpoint->path))
+            break;
+        o->step++;
+    }
+    free(o);
+    c->opening = NULL;
+    return OPEN;
+}
+
+void connection_start(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
+                      SSL_SESSION *session)
+{
+    *c = (struct connection){.ring = ring, .socket = socket(AF_INET, SOCK_STREAM, 0)};
+    c->opening = calloc(1, sizeof *c->opening);
+    c->opening->endpoint = endpoint;
     int on = 1;
-    setsockopt(c->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (c->socket < 0 || connect(c->socket, (struct sockaddr *)&address, sizeof address))
-        fail("connecting to port %d: %s", endpoint->port, strerror(errno));
+    if (c->socket < 0 || setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on))
+        fail("cannot create a socket: %s", strerror(errno));
     if (endpoint->tls) {
         c->ssl = SSL_new(endpoint->tls);
         SSL_set_fd(c->ssl, c->socket);
@@ -180,11 +249,28 @@ void connection_open(struct connection *c, const struct endpoint *endpoint, cons
         SSL_set1_host(c->ssl, endpoint->name);
         if (session)
             SSL_set_session(c->ssl, session);
-        if (SSL_connect(c->ssl) != 1)
-            fail("TLS: %s", ERR_error_string(ERR_peek_last_error(), NULL));
     }
-    if (endpoint->path)
-        upgrade(c, endpoint);
+}
+
+void connection_open(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
+                     SSL_SESSION *session)
+{
+    const char *error;
+    struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT};
+    enum progress progress;
+    for (double until = now() + START_TIMEOUT;;) {
+        connection_start(c, endpoint, ring, session);
+        setsockopt(c->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+        progress = connection_advance(c, &error);
+        if (progress != FAILED || errno != ECONNREFUSED || now() > until)
+            break;
+        connection_drop(c);
+        usleep(100000);
+    }
+    if (progress == FAILED)
+        fail("%s", error);
+    if (progress == OPENING)
+        fail("no reply for %d s while connecting to port %d", CONNECT_TIMEOUT, endpoint->port);
 }
 
 void connection_set_nonblocking(struct connection *c)
@@ -192,15 +278,28 @@ void connection_set_nonblocking(struct connection *c)
     fcntl(c->socket, F_SETFL, O_NONBLOCK);
 }
 
-void connection_close(struct connection *c)
+static void release(struct connection *c)
 {
-    if (c->ssl) {
-        SSL_shutdown(c->ssl);
-        SSL_free(c->ssl);
-    }
+    SSL_free(c->ssl);
     close(c->socket);
+    free(c->opening);
     free(c->unsent);
     free(c->due);
+}
+
+void connection_close(struct connection *c)
+{
+    if (c->ssl)
+        SSL_shutdown(c->ssl);
+    release(c);
+}
+
+void connection_drop(struct connection *c)
+{
+    /* OpenSSL does not resume the session of a connection that ended without close_notify; this marks it as sent. */
+    if (c->ssl)
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN);
+    release(c);
 }
 
 /* --- Sending and receiving --------------------------------------------------------------------------------------- */
@@ -316,7 +415,7 @@ static void compare(struct connection *c, const unsigned char *data, size_t size
 
 void connection_receive(struct connection *c, void (*latency)(double))
 {
-    static unsigned char buffer[BUFFER];
+    static _Thread_local unsigned char buffer[BUFFER];
     for (;;) {
         ssize_t got = receive_bytes(c, buffer, sizeof buffer);
         if (got < 0 && errno == EAGAIN)

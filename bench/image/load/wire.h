@@ -25,6 +25,7 @@ struct ring {
 struct connection {
     int socket;
     SSL *ssl;
+    struct opening *opening;   /* NULL if the connection is open */
     const struct ring *ring;
     uint64_t sent, received;   /* messages */
     size_t received_part;      /* bytes received of an incomplete reply */
@@ -48,7 +49,15 @@ void free_ring(struct ring *ring);
 /* Connect, with the TLS handshake and the upgrade (blocking). `session` is the TLS session to resume, or NULL. */
 void connection_open(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
                      SSL_SESSION *session);
+/* The same in steps: start, make the socket non-blocking, then advance whenever the socket is ready. */
+enum progress { OPENING, OPEN, FAILED };
+void connection_start(struct connection *c, const struct endpoint *endpoint, const struct ring *ring,
+                      SSL_SESSION *session);
+/* If it failed, `error` is the reason. */
+enum progress connection_advance(struct connection *c, const char **error);
 void connection_close(struct connection *c);
+/* Close the socket without TLS's close_notify, as a network failure does. */
+void connection_drop(struct connection *c);
 void connection_set_nonblocking(struct connection *c);
 
 /* Send `count` more messages; bytes that do not fit into the socket's buffer are kept for connection_flush. */

@@ -1,4 +1,4 @@
-"""An ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html#websocket) for uvicorn.
+"""An ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html#websocket) for uvicorn and granian.
 
 It echoes, or with `?all` broadcasts every message to all clients.
 """
