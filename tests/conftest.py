@@ -287,13 +287,14 @@ def clients(run: Run) -> str:
     return CLIENTS_IMAGE
 
 
-@pytest.fixture(scope="session")
+# Not for the session: a driver that has ended would fail all later tests of this process.
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> Iterator[Browser]:
     """A Chromium that can reach the shared stack; each test has its own context or page there."""
     assert clients

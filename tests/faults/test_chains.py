@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 import pytest
-from browser import CLIENTS_IMAGE, DEVTOOLS
+from browser import CLIENTS_IMAGE, connect_to_chromium
 from certificates import CertificateError
 from certificates.check import check_pair
 from certificates.publish import stage
@@ -24,7 +24,7 @@ from chains import Chain, all_chains
 from diagnosis import examine, problem_of, warnings_of
 from docker.models.containers import Container
 from eventually import LIMIT, eventually
-from playwright.sync_api import Browser, Error, Playwright
+from playwright.sync_api import Playwright
 from run import Run
 
 from doctor.finding import Finding
@@ -111,13 +111,7 @@ def _start(engine: docker.DockerClient, run: Run, role: str, chains: Path, comma
 
 
 def _chromium(playwright: Playwright, address: str) -> dict[str, str]:
-    def connect() -> Browser | None:
-        try:
-            return playwright.chromium.connect_over_cdp(f"http://{address}:{DEVTOOLS}")
-        except Error:
-            return None
-
-    browser = eventually(connect, "Chromium accepts DevTools connections")
+    browser = connect_to_chromium(playwright, address)
     page = browser.new_context().new_page()
     page.goto(f"https://good.localhost:{PORT}/")
     result: dict[str, str] = page.evaluate(FETCH, [[name, f"https://{name}.localhost:{PORT}/"] for name in CHAINS])

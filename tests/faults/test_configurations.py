@@ -15,9 +15,10 @@ from stack import Stack
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 
+# replicas: follow-replicas writes it at the start of httpd.
 CHECK = {
     "nginx": "render >/run/rendered.conf && nginx -t -q -c /run/rendered.conf -e stderr",
-    "apache": "render >/run/rendered.conf && apache2 -f /etc/apache2/httpd.conf -t",
+    "apache": "touch /run/replicas && render >/run/rendered.conf && apache2 -f /etc/apache2/httpd.conf -t",
 }
 # The fields of an input line, and their defaults; PAIR is a directory. No value contains the separator.
 DEFAULTS = {

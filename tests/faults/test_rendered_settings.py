@@ -28,9 +28,10 @@ for file in /environments/*; do
     output=$(bash -euc '. "$1"; %s' - "$file" 2>&1) && echo accepted || echo $(cat "$file"): $output
 done
 """
+# replicas: follow-replicas writes it at the start of httpd.
 CHECK = {
     "nginx": "render >/run/rendered.conf; nginx -t -q -c /run/rendered.conf -e stderr",
-    "apache": "render >/run/rendered.conf; apache2 -f /etc/apache2/httpd.conf -t",
+    "apache": "touch /run/replicas; render >/run/rendered.conf; apache2 -f /etc/apache2/httpd.conf -t",
 }
 
 WHITE_SPACE = st.text(" \t\r\n", max_size=2)

@@ -42,20 +42,25 @@ def chromium_container(stack: Stack, ca: Path | None) -> Iterator[str]:
 def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[Browser]:
     """Start a Chromium as above, and control it with Playwright."""
     with chromium_container(stack, ca) as address:
-
-        def connect() -> Browser | None:
-            try:
-                return playwright.chromium.connect_over_cdp(f"http://{address}:{DEVTOOLS}")
-            except Error as error:
-                if not re.search("ECONNREFUSED|ECONNRESET|socket hang up", str(error)):
-                    raise
-                return None
-
-        browser = eventually(connect, "Chromium accepts DevTools connections")
+        browser = connect_to_chromium(playwright, address)
         try:
             yield browser
         finally:
             browser.close()
+
+
+def connect_to_chromium(playwright: Playwright, address: str) -> Browser:
+    """Connect to a Chromium in a container with this address, as soon as it accepts connections."""
+
+    def connect() -> Browser | None:
+        try:
+            return playwright.chromium.connect_over_cdp(f"http://{address}:{DEVTOOLS}")
+        except Error as error:
+            if not re.search("ECONNREFUSED|ECONNRESET|socket hang up", str(error)):
+                raise
+            return None
+
+    return eventually(connect, "Chromium accepts DevTools connections")
 
 
 def url_of(stack: Stack, scheme: str = "https") -> str:
