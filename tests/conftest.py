@@ -1,6 +1,7 @@
 """The fixtures: engine → CA and certificates → stack → target → connect."""
 
 import asyncio
+import gc
 import os
 import re
 import secrets
@@ -88,6 +89,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             "tests/e2e/" not in item.nodeid,
         )
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    # The collected tests live as long as the process: the garbage collector need not traverse them again and again.
+    gc.freeze()
 
 
 def _runs_with_url(config: pytest.Config, item: pytest.Item) -> bool:

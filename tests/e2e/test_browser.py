@@ -16,6 +16,9 @@ from stack import REPOSITORY, Stack
 LOCALES = {"en-US": ("open", "Send “tom”"), "zh-CN": ("已连接", "发送“tom”"), "zh-TW": ("已連線", "傳送「tom」")}
 
 
+# What the page itself does, with the same files (test_site.py), is the same in all profiles.
+one_profile = pytest.mark.profiles("nginx")
+
 _HEIGHTS_OF_SNIPPETS = """[...document.querySelectorAll("pre")].map(pre => {
     const { lineHeight, paddingTop, paddingBottom } = getComputedStyle(pre)
     const lines = pre.textContent.split("\\n").length
@@ -67,6 +70,7 @@ def test_a_click_on_the_page_sends_tom_and_shows_ok(stack: Stack, page: Page) ->
     assert errors == []
 
 
+@one_profile
 def test_the_page_can_send_every_second(stack: Stack, page: Page) -> None:
     visit(page, url_of(stack))
     page.check("#steady")
@@ -76,6 +80,7 @@ def test_the_page_can_send_every_second(stack: Stack, page: Page) -> None:
     expect(page.locator("#log")).to_contain_text("1000")
 
 
+@one_profile
 @pytest.mark.parametrize("locale", LOCALES)
 def test_the_page_is_in_the_browsers_language_and_fits_a_phone(stack: Stack, chrome: Browser, locale: str) -> None:
     state, button = LOCALES[locale]
@@ -97,6 +102,7 @@ def test_the_page_is_in_the_browsers_language_and_fits_a_phone(stack: Stack, chr
         assert page.evaluate(_BACKGROUND, "#message") != page.evaluate(_BACKGROUND, "[aria-disabled=true], .card")
 
 
+@one_profile
 def test_with_another_handler_the_page_reports_that_it_may_not_understand_tom(stack: Stack, page: Page) -> None:
     page.add_init_script(_ECHO)
     visit(page, url_of(stack))
@@ -106,6 +112,7 @@ def test_with_another_handler_the_page_reports_that_it_may_not_understand_tom(st
     expect(page.locator("#handler")).to_contain_text("another handler")
 
 
+@one_profile
 def test_on_the_readers_own_machine_the_page_names_the_doctor_and_attempts_that_fail_are_one_entry(page: Page) -> None:
     # The page itself, without a server behind it.
     page.route("https://localhost/**", lambda route, request: route.fulfill(path=_file_of(request.url)))
@@ -113,11 +120,13 @@ def test_on_the_readers_own_machine_the_page_names_the_doctor_and_attempts_that_
     expect(page.locator("#snippet-shell")).to_contain_text("docker compose run --rm doctor wss://localhost/wss")
     detail = "1006, no connection, or the connection was lost. The browser gives no details, the doctor does"
     expect(page.locator("#detail")).to_contain_text(detail)
-    expect(page.locator("#log .count")).to_have_text("\u00d73")
+    # Or more: the page does not wait for a busy machine.
+    expect(page.locator("#log .count")).to_have_text(re.compile(r"^\u00d7([3-9]|\d\d+)$"))
     expect(page.locator("#log p")).to_have_count(1)
     expect(page.locator("#state")).to_have_text(re.compile(r"reconnecting in \d+\ss$"))
 
 
+@one_profile
 def test_the_chat_page_reports_that_the_server_runs_another_handler(stack: Stack, page: Page) -> None:
     visit(page, f"{url_of(stack)}chat.html")
     page.fill("#name", "Ann")

@@ -190,7 +190,8 @@ def test_while_the_server_is_away_there_is_a_countdown_and_nothing_can_be_sent(
     expect(send).to_have_attribute("aria-disabled", "true")
     ann.fill("#text", "are you there?")
     ann.keyboard.press("Enter")
-    expect(ann.locator("#log .event").last).to_contain_text("not sent: there is no connection")
+    # Not its last entry, which on a busy machine is soon that of the next attempt to connect.
+    expect(ann.locator("#log")).to_contain_text("not sent: there is no connection")
     expect(ann.locator("#text")).to_have_value("are you there?")
     assert shared.compose("start", shared.server).code == 0
     expect(state).to_have_attribute("data-state", "open")
