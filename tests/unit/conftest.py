@@ -9,9 +9,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 import trustme
-import websocket
 from faulty_servers import NAME
-from server import TIMEOUT, Connect, Server, Start
+from server import Server, Start
+from server_fixtures import connect, start
+
+__all__ = ("connect", "start")
 
 # No deadline, so that tests do not fail on a slow machine. In CI the examples are the same in each run of a commit.
 hypothesis.settings.register_profile("wss", deadline=None, derandomize="CI" in os.environ)
@@ -54,19 +56,6 @@ def client_context(ca: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Return a function that starts a server for one test, for example one that stops it or counts its connections."""
-    with ExitStack() as running:
-
-        def start(**environment: str) -> Server:
-            server = Server(**environment)
-            running.callback(server.close)
-            return server
-
-        yield start
-
-
 @pytest.fixture(scope="session")
 def _servers() -> Iterator[dict[frozenset[tuple[str, str]], Server]]:
     servers: dict[frozenset[tuple[str, str]], Server] = {}
@@ -89,20 +78,6 @@ def share(_servers: dict[frozenset[tuple[str, str]], Server]) -> Start:
         return server
 
     return share
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with ExitStack() as opened:
-
-        def connect(server: Server, context: ssl.SSLContext | None = None, path: str = "/wss") -> websocket.WebSocket:
-            url = f"{'wss' if context else 'ws'}://localhost:{server.port}{path}"
-            ws = websocket.create_connection(url, sslopt={"context": context}, timeout=TIMEOUT)
-            server.opened += 1
-            opened.callback(ws.shutdown)
-            return ws
-
-        yield connect
 
 
 @pytest.fixture

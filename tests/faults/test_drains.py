@@ -14,11 +14,12 @@ import websocket
 from eventually import eventually
 from raw import HANDSHAKE
 from server import TIMEOUT, Connect, Server, Start, run_command
+from server_fixtures import connect, start
 from test_proxy_draining import OTHER, PROXY, Via, opened, request
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 
-__all__ = ("opened",)
+__all__ = ("connect", "opened", "start")
 
 LONG = "1h"
 GOING_AWAY, SERVICE_RESTART = 1001, 1012

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import websocket
 from server import TIMEOUT, Connect, Start
+from server_fixtures import connect, start
 from wss.config.settings import read_settings
 from wss.process.worker_environment import WorkerEnvironment
+
+__all__ = ("connect", "start")
 
 pytestmark = pytest.mark.long
 

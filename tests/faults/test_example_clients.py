@@ -15,6 +15,9 @@ import websocket
 from eventually import eventually
 from ports import free_port
 from server import REPOSITORY, Connect, Server, Start, run_command
+from server_fixtures import connect, start
+
+__all__ = ("connect", "start")
 
 CLIENTS = REPOSITORY / "examples" / "clients"
 # Seconds after which it retries a connection that fails: https://websockets.readthedocs.io/en/stable/reference/variables.html
