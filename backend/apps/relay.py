@@ -49,6 +49,7 @@ BUFFER = int(os.environ.get("RELAY_BUFFER", "1048576"))
 MAX_AGE = float(os.environ.get("RELAY_MAX_AGE", "0"))
 
 NORMAL, GOING_AWAY, NO_CODE, FAILED, BAD_GATEWAY, GONE, TAKEN_OVER = 1000, 1001, 1005, 1011, 1014, 4404, 4409
+UPSTREAM_TIMEOUT = 60.0  # seconds in which an upstream takes nothing, after which it counts as lost
 LAST_WORDS = 0.3  # seconds to send the last messages to an upstream, and then for its close frame
 REPLACING = 10.0  # seconds that an old upstream has to send the rest
 AGAIN = 1.0  # seconds to the next attempt to replace it
@@ -78,8 +79,9 @@ async def open_upstream() -> ClientConnection:
     """Open a websocket to the upstream. Yours: `additional_headers` with an API key."""
     # No ping_timeout: a pong waits behind messages that a slow client has not read.
     upstream = await connect(URL, compression=None, max_size=BUFFER, max_queue=1, ping_timeout=None, close_timeout=None)
-    # Milliseconds. TCP itself notices an upstream that has vanished, or does not read: tcp(7).
-    upstream.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+    # TCP itself notices an upstream that has vanished, or does not read: tcp(7).
+    tcp, milliseconds = upstream.transport.get_extra_info("socket"), round(1000 * UPSTREAM_TIMEOUT)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return upstream
 
 

@@ -84,7 +84,7 @@ def start(opened: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Relay:
     """Return a function that starts an upstream and the relay; returns a client and the upstream."""
 
     def start(behave: upstreams.Behaviour, settings: Any = SETTINGS, **constants: Any) -> tuple[Client, Upstream]:
-        for name, value in {"GRACE": 600, **constants}.items():
+        for name, value in {"GRACE": 600, "UPSTREAM_TIMEOUT": 600, "REPLACING": 600, **constants}.items():
             monkeypatch.setattr(relay, name, value)
         upstream = opened.enter_context(upstreams.upstream(behave))
         monkeypatch.setattr(relay, "URL", upstream.url)
@@ -146,6 +146,20 @@ def test_an_upstream_that_does_not_read_stops_the_client_and_loses_nothing(start
     eventually(lambda: len(upstream.session(0).received) == number, "the slow upstream has everything")
     for session in upstream.sessions:
         assert session.received == [bytes([each]) * size for each in range(number)]
+
+
+def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay) -> None:
+    client, _ = start(upstreams.deaf, UPSTREAM_TIMEOUT=1)
+
+    def send() -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                client.ws.send(bytes(LARGE[1]))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    assert client.ending() == (1014, "the upstream was lost")
+    sending.join()
 
 
 def test_a_client_that_sends_and_reads_a_lot_at_the_same_time_is_not_blocked(start: Relay) -> None:
@@ -226,7 +240,7 @@ def test_an_upstream_that_does_not_read_is_cut(start: Relay) -> None:
 
 
 def test_the_last_messages_of_a_client_reach_the_upstream(start: Relay) -> None:
-    client, upstream = start(upstreams.silent)
+    client, upstream = start(upstreams.silent, LAST_WORDS=60)
     sent = [message(number) for number in range(100)]
     for each in sent:
         client.ws.send(each)
