@@ -31,11 +31,11 @@ def test_names_without_a_reachable_server(profile: str, new_stack: NewStack) -> 
     stack = new_stack(profile)  # only for its image
     stack.build("doctor")
 
-    def diagnosis(name: str, **options: Any) -> tuple[str, set[str]]:
+    def diagnosis(name: str, *arguments: str, **options: Any) -> tuple[str, set[str]]:
         # Not `remove=True`, which raises for exit code 1 before the output is read.
         container = stack.engine.containers.run(
             stack.image("doctor"),
-            ["--json", "--timeout", "1", f"wss://{name}:9/wss"],
+            ["--json", *arguments, f"wss://{name}:9/wss"],
             **stack.beside,
             detach=True,
             **options,
@@ -47,7 +47,7 @@ def test_names_without_a_reachable_server(profile: str, new_stack: NewStack) -> 
             container.remove(force=True)
         return findings[-1]["code"], {finding["code"] for finding in findings if finding["mark"] == "warning"}
 
-    assert diagnosis("any.example", dns=["127.0.0.1"]) == ("dns-silent", set())
+    assert diagnosis("any.example", "--timeout", "1", dns=["127.0.0.1"]) == ("dns-silent", set())
     only_six = {"six.example": "2001:db8::1"}
     assert diagnosis("six.example", extra_hosts=only_six) == ("tcp-unreachable", {"dns-ipv6-only", "dns-private"})
     private = {"private.example": "host-gateway"}

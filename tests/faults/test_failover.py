@@ -17,7 +17,7 @@ from eventually import eventually
 from fixtures import Connect, NewStack
 from load import THREADS, ConnectionLoad
 from stack import LONG_PING_TIMEOUT, Stack
-from time_limit import time_limit
+from time_limit import slowness, time_limit
 
 pytestmark = [pytest.mark.profiles("nginx", "apache"), pytest.mark.long]
 
@@ -107,7 +107,7 @@ def test_a_hung_replica_delays_connects_but_none_fails(stack: Stack, target: Tar
     read_timeout = READ_TIMEOUT[stack.profile]
     with time_limit(read_timeout + 5, "failover from the hung replica"), ThreadPoolExecutor(24) as pool:
         delays = sorted(pool.map(seconds, range(24)))
-    assert delays[0] < read_timeout  # the other replica serves at once
+    assert delays[0] < read_timeout * slowness()  # the other replica serves at once
     assert delays[-1] >= read_timeout
 
 

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 pytestmark = pytest.mark.long
 RANDOM = random.Random(21)  # noqa: S311
-GRACE = 3.0
+GRACE = 8.0  # seconds: on a busy machine, a client needs some to come back
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_flapping_lines_and_several_tabs_on_all_workers_are_one_join_and_one_lea
                 tab.ws.transport.abort()
             bob = await enter("bob")
             for watcher in watchers:
-                assert await watcher.next(2) == ["bob join", "ann leave"]
+                assert sorted(await watcher.next(2)) == ["ann leave", "bob join"]
             assert time.monotonic() - gone > GRACE - 0.5
             assert await bob.call("leave", room) is None
             for watcher in watchers:
