@@ -23,9 +23,11 @@ _NOT_COMPARED = {
 
 @pytest.mark.parametrize("group", CASES)
 def test_a_raw_request_has_the_outcome_of_the_table(stack: Stack, target: Target, group: str) -> None:
+    gateway = stack.gateway
+
     def wrong(case: Case) -> dict[str, Any]:
         outcome, seen = _send(target, case)
-        expected = {"outcome": case.outcome_in(stack.profile), **_expected(stack, case)}
+        expected = {"outcome": case.outcome_in(stack.profile), **_expected(stack.profile, gateway, case)}
         found = {"outcome": outcome, **_found(seen)}
         return {} if found == expected else {case.what: (found, expected)}
 
@@ -44,14 +46,12 @@ def test_each_difference_between_profiles_has_its_reason() -> None:
         assert (len(outcomes) > 1) == bool(case.why), case.what
 
 
-def _expected(stack: Stack, case: Case) -> dict[str, Any]:
-    if case.outcome_in(stack.profile) != http.client.SWITCHING_PROTOCOLS:
+def _expected(profile: str, client: str, case: Case) -> dict[str, Any]:
+    if case.outcome_in(profile) != http.client.SWITCHING_PROTOCOLS:
         return {}
-    headers = [
-        (name, value.strip()) for name, _, value in (line.partition(":") for line in case.seen_in(stack.profile))
-    ]
+    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in case.seen_in(profile))]
     path = case.path or case.line.split(" ")[1]
-    return {"path": path, "headers": _joined(headers), "client": {stack.gateway}}
+    return {"path": path, "headers": _joined(headers), "client": {client}}
 
 
 def _found(seen: dict[str, Any]) -> dict[str, Any]:
