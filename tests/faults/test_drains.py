@@ -15,7 +15,7 @@ from eventually import eventually
 from raw import HANDSHAKE
 from server import TIMEOUT, Connect, Server, Start, run_command
 from server_fixtures import connect, start
-from test_proxy_draining import OTHER, PROXY, Via, opened, request
+from via import OTHER, PROXY, Via, opened, request
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 

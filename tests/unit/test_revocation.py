@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from pairs import revocation_list
 from raw import HANDSHAKE
 from server import Server, Start, failed_start
-from test_proxy_draining import PROXY, Via, opened
+from via import PROXY, Via, opened
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 from wss.handshake.client_certificate import ClientCertificate
