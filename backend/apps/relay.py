@@ -95,7 +95,7 @@ async def close_upstream(upstream: ClientConnection, code: int, limit: float) ->
 def end_of(error: ConnectionClosed) -> tuple[int, str]:
     """Return the close code and the reason for the client."""
     if error.rcvd is None:
-        log.warning("an upstream was lost: %s", error)
+        log.warning("an upstream was lost: %s", error.__cause__ or error)  # such as a timeout of TCP
         return BAD_GATEWAY, "the upstream was lost"
     return (NORMAL, "") if error.rcvd.code == NO_CODE else (error.rcvd.code, error.rcvd.reason)
 

@@ -198,7 +198,7 @@ async def process_request(connection, request):
     if "Slow" in request.headers:
         logging.getLogger("slow").info("handshake begins")
         while not Path("{file}").exists():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the condition above decides
 """
 
 

@@ -22,7 +22,7 @@ from time_limit import slowness
 pytestmark = pytest.mark.long
 
 ROOMS = [f"room {number}" for number in range(6)]
-ROUNDS = 3
+ROUNDS = 5
 # Every printable character of ASCII, and others.
 PASSWORD = f" {string.printable.strip()} é ☃ "
 PING = """

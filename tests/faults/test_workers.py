@@ -131,10 +131,10 @@ def test_a_replacement_refuses_no_client_and_closes_with_1012(start: Start, conn
 
 def test_a_new_worker_is_monitored_while_the_old_one_hangs(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "hanging.py").write_text(
-        "import time\n"
+        "import threading\n"
         "async def handler(connection):\n"
         "    if await connection.recv() == 'hang':\n"
-        "        time.sleep(60)\n"
+        "        threading.Event().wait()\n"
     )
     server = start(APP="hanging:handler", PYTHONPATH=str(tmp_path))
     hanging = server.worker()

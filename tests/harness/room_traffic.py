@@ -15,7 +15,7 @@ import websocket
 from client import TIMEOUT, Target
 from eventually import eventually
 
-PAUSE = 0.04  # seconds between two messages, over all clients
+PAUSE = 0.02  # seconds between two messages, over all clients
 
 
 class RoomClient:

@@ -148,7 +148,7 @@ def test_an_upstream_that_does_not_read_stops_the_client_and_loses_nothing(start
         assert session.received == [bytes([each]) * size for each in range(number)]
 
 
-def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay) -> None:
+def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay, caplog: pytest.LogCaptureFixture) -> None:
     client, _ = start(upstreams.deaf, UPSTREAM_TIMEOUT=1)
 
     def send() -> None:
@@ -160,6 +160,7 @@ def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay) -> No
     sending.start()
     assert client.ending() == (1014, "the upstream was lost")
     sending.join()
+    assert "an upstream was lost: [Errno 110]" in caplog.text
 
 
 def test_a_client_that_sends_and_reads_a_lot_at_the_same_time_is_not_blocked(start: Relay) -> None:
