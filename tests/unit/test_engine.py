@@ -65,11 +65,20 @@ def commands(tmp_path: Path) -> Path:
 
 
 def run(commands: Path, **environment: str) -> Run:
+    """Run tools/engine on a machine that has these commands, and beside them its docker.sock and snaps, if any."""
     log = commands.parent / "log"
     log.write_text("")
+    script = (REPOSITORY / "tools" / "engine").read_text()
+    for of_this_machine, path in {
+        "/var/run/docker.sock": f"{commands.parent}/docker.sock",
+        "/snap/": f"{commands.parent}/snap/",
+        "$PATH:/usr/sbin": "$PATH",
+    }.items():
+        assert of_this_machine in script
+        script = script.replace(of_this_machine, path)
     done = subprocess.run(
-        ["/bin/sh", REPOSITORY / "tools" / "engine"],
-        env={"PATH": str(commands), "LOG": str(log), **environment},
+        ["/bin/sh", "-c", script],
+        env={"PATH": f"{commands}:{commands.parent}/snap/bin", "LOG": str(log), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -114,6 +123,31 @@ def test_a_machine_without_a_running_engine_gets_one(commands: Path) -> None:
     assert done.as_root[0] == "/usr/sbin/start-stop-daemon --status --name dockerd"
     started = [call for call in done.as_root if "--start " in call or call.startswith("systemctl")]
     assert len(started) == 1
+
+
+def test_a_client_alone_gets_an_engine(commands: Path) -> None:
+    (commands / "dockerd").unlink()
+    done = run(commands, PROBLEM=NO_ENGINE)
+    assert "installing docker.io containerd" in done.message
+    assert done.as_root == ["apt-get -q update"]
+    # The stub of apt-get has no archives.
+    assert done.code == 1
+    assert "apt has no 'Debian' archive" in done.message
+
+
+@pytest.mark.parametrize("belongs_to", ["a socket", "a snap"])
+def test_a_client_of_an_engine_elsewhere_gets_none(commands: Path, belongs_to: str) -> None:
+    (commands / "dockerd").unlink()
+    if belongs_to == "a socket":
+        (commands.parent / "docker.sock").touch()
+    else:
+        snaps = commands.parent / "snap" / "bin"
+        snaps.mkdir(parents=True)
+        (commands / "docker").rename(snaps / "docker")
+    done = run(commands, PROBLEM=NO_ENGINE)
+    assert done.code == 1
+    assert "its engine does not answer (Cannot connect to the Docker daemon" in done.message
+    assert done.as_root == []
 
 
 def test_macos_has_no_timeout(commands: Path) -> None:
