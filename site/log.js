@@ -8,15 +8,22 @@ export function create(name, content = "", className = "") {
 }
 
 export class Log {
-  #element; #maxEntries; #repeated;
+  #element; #maxEntries; #repeated; #isAtEnd = true;
 
   constructor(element, maxEntries) {
     this.#element = element;
     this.#maxEntries = maxEntries;
-    // A phone's keyboard, or another window, changes the height: stay at the end.
-    let isAtEnd = true;
-    element.addEventListener("scroll", () => { isAtEnd = this.#isAtEnd(); });
-    new ResizeObserver(() => { if (isAtEnd) this.#scrollToEnd(); }).observe(element);
+    // A phone's keyboard, or another window, changes the height: stay at the end. In a frame, scroll events come before the
+    // observer (https://html.spec.whatwg.org/#update-the-rendering): with another height, it was not the reader who scrolled.
+    let height = element.clientHeight;
+    element.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = element;
+      if (clientHeight === height) this.#isAtEnd = scrollHeight - scrollTop - clientHeight < 30;
+    });
+    new ResizeObserver(() => {
+      height = element.clientHeight;
+      if (this.#isAtEnd) this.#scrollToEnd();
+    }).observe(element);
   }
 
   add(entry) {
@@ -49,14 +56,8 @@ export class Log {
   }
 
   #keepAtEnd(change) {
-    const isAtEnd = this.#isAtEnd();
     change();
-    if (isAtEnd) this.#scrollToEnd();
-  }
-
-  #isAtEnd() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#element;
-    return scrollHeight - scrollTop - clientHeight < 30;
+    if (this.#isAtEnd) this.#scrollToEnd();
   }
 
   #scrollToEnd() { this.#element.scrollTop = this.#element.scrollHeight; }
