@@ -1,14 +1,19 @@
-"""Row 17 of the contract in Firefox and WebKit: the page, its websocket, its reconnect; an unknown CA is refused."""
+"""Row 17 of the contract in Firefox and WebKit: the page, its websocket, its reconnect; an unknown CA is refused.
 
+And the page in all of Chromium, of which the other tests use the headless shell.
+"""
+
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import url_of
+from browser import WHOLE, chromium, console_errors, url_of, visit
 from docker.models.containers import Container
 from eventually import eventually
 from image import build
+from playwright.sync_api import Playwright, expect
 from stack import Stack
 
 BROWSERS = ("firefox", "webkit")
@@ -61,3 +66,15 @@ def test_an_unknown_ca_is_refused(stack: Stack, browsers: str, name: str) -> Non
         log = visitor.logs().decode()
         assert "refused: " in log
         assert REFUSED[name] in log
+
+
+def test_the_page_gets_a_reply_in_chromium(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> None:
+    assert clients
+    with chromium(playwright, stack, ca_file, WHOLE) as browser:
+        page = browser.new_page()
+        errors = console_errors(page)
+        visit(page, url_of(stack))
+        expect(page.locator("#state")).to_have_attribute("data-state", "open")
+        page.click("#send-tom")
+        expect(page.locator("#log [data-direction=received]")).to_have_text(re.compile("ok$"))
+        assert errors == []

@@ -16,7 +16,7 @@ from docker.models.containers import Container
 from eventually import eventually
 from fixtures import Connect, NewStack
 from load import THREADS, ConnectionLoad
-from stack import LONG_PING_TIMEOUT, Stack
+from stack import LONG_PING_TIMEOUT, Stack, pause
 from time_limit import slowness, time_limit
 
 pytestmark = [pytest.mark.profiles("nginx", "apache"), pytest.mark.long]
@@ -95,7 +95,7 @@ def test_no_connect_fails_during_scaling_or_after_a_kill(stack: Stack, target: T
 
 
 def test_a_hung_replica_delays_connects_but_none_fails(stack: Stack, target: Target, connect: Connect) -> None:
-    stack.containers("backend")[0].pause()
+    pause(stack.containers("backend")[0])
 
     def seconds(number: int) -> float:
         started = time.monotonic()

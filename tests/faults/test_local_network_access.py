@@ -7,11 +7,12 @@ without it, too, so that the policy of the frame is read, which decides whether 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from browser import console_errors, url_of, visit
+from browser import WHOLE, chromium, console_errors, url_of, visit
 from eventually import eventually
-from playwright.sync_api import Browser, Frame, Page
+from playwright.sync_api import Browser, Frame, Page, Playwright
 from stack import ALLOWED_ORIGIN, Stack
 
 # It is the browser that decides: one profile is enough.
@@ -30,6 +31,14 @@ ADD_FRAME = """([src, allow]) => new Promise(resolve => {
 })"""
 POLICY = "document.featurePolicy.allowedFeatures().filter(feature => feature.includes('network'))"
 PUBLIC = {"Content-Type": "text/html", "Content-Security-Policy": "treat-as-public-address"}
+
+
+@pytest.fixture(scope="module")
+def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> Iterator[Browser]:
+    """All of Chromium: the headless shell has no such permission."""
+    assert clients
+    with chromium(playwright, stack, ca_file, WHOLE) as browser:
+        yield browser
 
 
 @contextmanager

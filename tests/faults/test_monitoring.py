@@ -22,7 +22,7 @@ from fixtures import Connect, NewStack
 from pairs import write_pair
 from playwright.sync_api import Browser, Playwright, expect
 from prometheus import Prometheus
-from stack import PROBE, REPOSITORY, Stack
+from stack import PROBE, REPOSITORY, Stack, pause
 
 pytestmark = pytest.mark.long
 
@@ -297,7 +297,7 @@ def test_every_alert_fires_while_there_is_its_fault_and_then_clears(
     print(f"WssReplicaFlapping fired after {seconds['WssReplicaFlapping']:.1f} s")
 
     exporter = monitored.container("nginx-exporter")
-    exporter.pause()
+    pause(exporter)
     try:
         wait_for(prometheus, seconds, "WssTargetDown")
     finally:

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,12 @@ NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 expect.set_options(timeout=LIMIT * 1000)
 
 
+# All of Chromium. The default is its headless shell: the same engine and network code without the browser around them,
+# so that a page costs a sixth of the CPU time. Playwright's default, too:
+# https://playwright.dev/docs/browsers#chromium-headless-shell
+WHOLE = ("browser", "chromium", "--headless")
+
+
 def build_clients() -> None:
     """Build the image with Chromium, Node and curl; later runs reuse it."""
     directory = REPOSITORY / "tests" / "harness" / "clients"
@@ -26,12 +32,12 @@ def build_clients() -> None:
 
 
 @contextmanager
-def chromium_container(stack: Stack, ca: Path | None) -> Iterator[str]:
+def chromium_container(stack: Stack, ca: Path | None, command: Sequence[str] | None = None) -> Iterator[str]:
     """Start a Chromium that trusts this CA in addition to the public CAs, and reaches the stack as wss.example.
 
     Return its address.
     """
-    container = stack.start_beside(CLIENTS_IMAGE, {"/ca.pem": ca} if ca else {})
+    container = stack.start_beside(CLIENTS_IMAGE, {"/ca.pem": ca} if ca else {}, command=command)
     try:
         yield str(container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_edge"]["IPAddress"])
     finally:
@@ -39,9 +45,11 @@ def chromium_container(stack: Stack, ca: Path | None) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(playwright: Playwright, stack: Stack, ca: Path | None) -> Iterator[Browser]:
+def chromium(
+    playwright: Playwright, stack: Stack, ca: Path | None, command: Sequence[str] | None = None
+) -> Iterator[Browser]:
     """Start a Chromium as above, and control it with Playwright."""
-    with chromium_container(stack, ca) as address:
+    with chromium_container(stack, ca, command) as address:
         browser = connect_to_chromium(playwright, address)
         try:
             yield browser

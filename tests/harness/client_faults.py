@@ -7,7 +7,7 @@ from client_page import ClientPage
 from docker.models.containers import Container
 from eventually import eventually
 from playwright.sync_api import Page
-from stack import Stack
+from stack import Stack, pause
 
 PUSH = """
 import sys
@@ -36,7 +36,7 @@ def wait_healthy(container: Container) -> None:
 def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
     """Let the proxy be silent, as behind a line that is cut: TCP accepts, and nothing comes back."""
     proxy = stack.container()
-    proxy.pause()
+    pause(proxy)
     try:
         client.wait_for("close", code=1006)
         yield

@@ -226,6 +226,19 @@ def _plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _SETTINGS}
 
 
+def pause(container: Container) -> None:
+    """Freeze all processes of a container; `unpause` is Docker's own.
+
+    Again, because runc gives up if processes start meanwhile (cgroup v1: https://github.com/opencontainers/runc/pull/2791).
+    """
+
+    def is_paused() -> bool:
+        container.pause()
+        return True
+
+    eventually(is_paused, f"{container.name} is paused")
+
+
 def read_in(container: Container, *command: str) -> str:
     """Return what a command prints in a container, if it always prints something.
 
