@@ -1,6 +1,7 @@
 """STOP_DRAIN: a long session survives an update of everything around it, and new clients are served meanwhile."""
 
 import subprocess
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from exits import Exits
 from fixtures import Connect, NewStack
 from images import Outcome
 from load import ConnectionLoad
-from stack import LONG_PING_TIMEOUT, PROBE, Stack
+from stack import LONG_PING_TIMEOUT, PROBE, UPDATE_PAUSE, Stack
 
 SETTINGS = {"APP": "apps.probe:handler", "STOP_DRAIN": "10m", "DRAIN_SPREAD": "0", **LONG_PING_TIMEOUT}
 
@@ -82,6 +83,7 @@ def test_a_session_survives_an_update_of_everything_around_it(stack: Stack, targ
         # docs/operations.md: a new backend serves before the old one stops.
         stack.up("--no-recreate", "--scale=backend=2")
         new = next(container for container in stack.containers("backend") if container.id != old.id)
+        time.sleep(UPDATE_PAUSE)
         stopped = pool.submit(subprocess.run, ["docker", "stop", str(old.id)], check=True, stdout=subprocess.DEVNULL)
         assert session.recv() == "move"
         for _ in range(5):

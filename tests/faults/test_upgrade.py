@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from exits import Exits
 from fixtures import Connect, NewStack
 from load import ConnectionLoad
 from pairs import write_pair
-from stack import LONG_PING_TIMEOUT, REPOSITORY
+from stack import LONG_PING_TIMEOUT, REPOSITORY, UPDATE_PAUSE
 
 pytestmark = pytest.mark.long
 
@@ -101,6 +102,7 @@ def test_an_upgrade_keeps_a_users_files_and_50_websockets(
     compose("run", "--rm", "--no-deps", "check")
     with Exits(stack) as exits, ThreadPoolExecutor(1) as pool, ConnectionLoad(target, reply) as load:
         compose("up", "--no-recreate", "--scale", "backend=2", "--wait")
+        time.sleep(UPDATE_PAUSE)
         stopped = pool.submit(subprocess.run, ["docker", "stop", str(old.id)], check=True, stdout=subprocess.DEVNULL)
         stack.wait_for_log("backend", "draining")
         load.wait_for_attempts(load.attempts + 20)
