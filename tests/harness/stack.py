@@ -26,8 +26,8 @@ PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe"
 FEWER_HEALTH_CHECKS = REPOSITORY / "tests" / "harness" / "health.yaml"
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
-# Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of nginx
-# has its own addresses, and the pause itself is tested.
+# Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of
+# nginx has its own addresses, and the pause itself is tested.
 UPDATE_PAUSE = float(re.findall(r"^sleep (\d+)$", (REPOSITORY / "docs" / "operations.md").read_text(), re.M)[0])
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
