@@ -28,7 +28,7 @@ FEWER_HEALTH_CHECKS = REPOSITORY / "tests" / "harness" / "health.yaml"
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of
 # nginx has its own addresses, and the pause itself is tested.
-UPDATE_PAUSE = float(re.findall(r"^sleep (\d+)$", (REPOSITORY / "docs" / "operations.md").read_text(), re.M)[0])
+UPDATE_PAUSE = float(re.findall(r"^sleep (\d+)$", (REPOSITORY / "docs" / "operations.md").read_text(), re.MULTILINE)[0])
 # The port in the container that each profile publishes.
 INNER_PORT = {"nginx": 443, "apache": 443, "direct": 8282}
 _ANY_FREE_PORT = {"HTTPS_PORT": "127.0.0.1:0", "DIRECT_PORT": "127.0.0.1:0"}
