@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import WHOLE, chromium, console_errors, url_of, visit
+from browser import WHOLE_CHROMIUM, chromium, console_errors, url_of, visit
 from docker.models.containers import Container
 from eventually import eventually
 from image import build
@@ -70,7 +70,7 @@ def test_an_unknown_ca_is_refused(stack: Stack, browsers: str, name: str) -> Non
 
 def test_the_page_gets_a_reply_in_chromium(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> None:
     assert clients
-    with chromium(playwright, stack, ca_file, WHOLE) as browser:
+    with chromium(playwright, stack, ca_file, WHOLE_CHROMIUM) as browser:
         page = browser.new_page()
         errors = console_errors(page)
         visit(page, url_of(stack))

@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 import pytest
-from browser import CLIENTS_IMAGE, WHOLE, connect_to_chromium
+from browser import CLIENTS_IMAGE, WHOLE_CHROMIUM, connect_to_chromium
 from certificates import CertificateError
 from certificates.check import check_pair
 from certificates.publish import stage
@@ -128,7 +128,7 @@ def test_certs_and_clients_judge_alike(
 ) -> None:
     directory, verdicts, warnings = judged
     address = server.attrs["NetworkSettings"]["IPAddress"]
-    browser = _start(engine, run, "browser", directory, WHOLE, network_mode=f"container:{server.id}")
+    browser = _start(engine, run, "browser", directory, WHOLE_CHROMIUM, network_mode=f"container:{server.id}")
     try:
         done = server.exec_run(["judge.py"])
         assert done.exit_code == 0, done.output

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import NAME, WHOLE, chromium, chromium_container, url_of, visit
+from browser import NAME, WHOLE_CHROMIUM, chromium, chromium_container, url_of, visit
 from client_faults import FAULTS, Fault, dead_proxy, paused, push
 from client_page import ClientPage
 from devtools import DevtoolsPage
@@ -68,7 +68,7 @@ def enter(browser: Browser, shared: Stack) -> Iterator[Enter]:
 def tab(clients: str, shared: Stack, ca_file: Path) -> Iterator[DevtoolsPage]:
     """A tab that can be frozen, and can go into the back-forward cache, which the headless shell lacks."""
     assert clients
-    with chromium_container(shared, ca_file, WHOLE) as address:
+    with chromium_container(shared, ca_file, WHOLE_CHROMIUM) as address:
         tab = eventually(lambda: DevtoolsPage(address, f"{url_of(shared)}chat.html"), "Chromium has opened a tab")
         yield tab
         tab.close()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import WHOLE, chromium, console_errors, url_of, visit
+from browser import WHOLE_CHROMIUM, chromium, console_errors, url_of, visit
 from eventually import eventually
 from playwright.sync_api import Browser, Frame, Page, Playwright
 from stack import ALLOWED_ORIGIN, Stack
@@ -37,7 +37,7 @@ PUBLIC = {"Content-Type": "text/html", "Content-Security-Policy": "treat-as-publ
 def chrome(playwright: Playwright, clients: str, stack: Stack, ca_file: Path) -> Iterator[Browser]:
     """All of Chromium: the headless shell has no such permission."""
     assert clients
-    with chromium(playwright, stack, ca_file, WHOLE) as browser:
+    with chromium(playwright, stack, ca_file, WHOLE_CHROMIUM) as browser:
         yield browser
 
 

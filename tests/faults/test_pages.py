@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import NAME, WHOLE, chromium, console_errors, url_of, visit
+from browser import NAME, WHOLE_CHROMIUM, chromium, console_errors, url_of, visit
 from fixtures import NewStack
 from playwright.sync_api import Browser, Error, Page, Playwright, ViewportSize, expect
 from stack import Stack
@@ -74,7 +74,7 @@ def _fits(page: Page) -> bool:
 
 def test_the_browser_warns_of_an_unknown_ca(playwright: Playwright, clients: str, shared: Stack) -> None:
     assert clients
-    with chromium(playwright, shared, None, WHOLE) as browser:
+    with chromium(playwright, shared, None, WHOLE_CHROMIUM) as browser:
         page = browser.new_page()
         with pytest.raises(Error, match="net::ERR_CERT_AUTHORITY_INVALID"):
             visit(page, url_of(shared))

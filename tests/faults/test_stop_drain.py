@@ -83,7 +83,7 @@ def test_a_session_survives_an_update_of_everything_around_it(stack: Stack, targ
         # docs/operations.md: a new backend serves before the old one stops.
         stack.up("--no-recreate", "--scale=backend=2")
         new = next(container for container in stack.containers("backend") if container.id != old.id)
-        time.sleep(UPDATE_PAUSE)
+        time.sleep(UPDATE_PAUSE)  # part of the documented commands, which are tested here
         stopped = pool.submit(subprocess.run, ["docker", "stop", str(old.id)], check=True, stdout=subprocess.DEVNULL)
         assert session.recv() == "move"
         for _ in range(5):

@@ -102,7 +102,7 @@ def test_an_upgrade_keeps_a_users_files_and_50_websockets(
     compose("run", "--rm", "--no-deps", "check")
     with Exits(stack) as exits, ThreadPoolExecutor(1) as pool, ConnectionLoad(target, reply) as load:
         compose("up", "--no-recreate", "--scale", "backend=2", "--wait")
-        time.sleep(UPDATE_PAUSE)
+        time.sleep(UPDATE_PAUSE)  # part of the documented commands, which are tested here
         stopped = pool.submit(subprocess.run, ["docker", "stop", str(old.id)], check=True, stdout=subprocess.DEVNULL)
         stack.wait_for_log("backend", "draining")
         load.wait_for_attempts(load.attempts + 20)

@@ -22,7 +22,7 @@ expect.set_options(timeout=LIMIT * 1000)
 # All of Chromium. The default is its headless shell: the same engine and network code without the browser around them,
 # so that a page costs a sixth of the CPU time. Playwright's default, too:
 # https://playwright.dev/docs/browsers#chromium-headless-shell
-WHOLE = ("browser", "chromium", "--headless")
+WHOLE_CHROMIUM = ("browser", "chromium", "--headless")
 
 
 def build_clients() -> None:
