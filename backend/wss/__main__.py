@@ -10,6 +10,7 @@ from wss.config.proxy import check_with_backend
 from wss.config.settings import Settings, read_settings
 from wss.connection.plugins import registered
 from wss.observability.logs import start_logging
+from wss.observability.metrics import ServedMetrics
 from wss.process import internal_http
 from wss.process.app_loader import load_application
 from wss.process.supervisor import Supervisor, run_directory
@@ -31,12 +32,13 @@ async def _serve(settings: Settings) -> int:
     for plugin in registered:
         await plugin.reach(settings)
     with run_directory(settings.run_dir) as run_dir:
+        metrics = ServedMetrics(run_dir)
         try:
-            internal = internal_http.serve(settings, run_dir)
+            internal = internal_http.serve(settings, run_dir, metrics)
         except OSError as error:
             sys.exit(f"error: port {settings.metrics_port}: {error}. Stop what uses it, or set METRICS_PORT")
         try:
-            supervisor = Supervisor(replace(settings, run_dir=run_dir, metrics_port=internal.server_port))
+            supervisor = Supervisor(replace(settings, run_dir=run_dir, metrics_port=internal.server_port), metrics)
         except OSError as error:
             sys.exit(f"error: port {settings.port}: {error}. Stop what uses it, or set PORT")
         return await supervisor.run()

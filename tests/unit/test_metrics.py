@@ -61,6 +61,28 @@ def test_the_counters_of_a_dead_worker_stay_but_not_its_gauges(start: Start, con
     assert (seen["wss_connections_open"], seen["wss_workers"]) == (1, 1)
 
 
+def test_workers_that_crash_are_counted_and_those_that_are_replaced_are_not(start: Start) -> None:
+    server = start()
+    name = "wss_worker_exits_total"
+    assert metrics(server)[name] == 0
+    os.kill(server.worker(), signal.SIGKILL)
+    eventually(lambda: metrics(server)[name] == 1, "the count")
+    server.wait_for("(serving)")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("(stopping: closing)")
+    eventually(lambda: metrics(server)["wss_workers"] == 1, "the old worker has ended")
+    assert metrics(server)[name] == 1
+
+
+def test_a_worker_that_exits_before_it_serves_is_counted(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "fragile.py").write_text("from apps.echo import handler\n")
+    server = start(APP="fragile:handler", PYTHONPATH=str(tmp_path))
+    (tmp_path / "fragile.py").write_text("import os\nos._exit(3)\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("(keeping the old workers)")
+    eventually(lambda: metrics(server)["wss_worker_exits_total"] == 1, "the count")
+
+
 def test_the_metrics_of_all_workers_are_added_up(start: Start, connect: Connect) -> None:
     server = start(WORKERS="4")
     for _ in range(3):

@@ -18,6 +18,7 @@ from wss.config.settings import read_settings
 from wss.handshake.policy import Handshake
 from wss.handshake.request import HttpRequest
 from wss.net.tls import server_context
+from wss.observability.metrics import ServedMetrics
 from wss.process import internal_http
 
 LABEL = st.from_regex(r"[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", fullmatch=True)
@@ -133,7 +134,8 @@ def test_every_push_token_that_is_accepted_opens_the_endpoint(
         settings = read_settings({"PUSH_TOKEN": token, "METRICS_PORT": "0"})
     except SettingError:
         return
-    server = internal_http.serve(settings, tmp_path_factory.getbasetemp())
+    run_dir = tmp_path_factory.getbasetemp()
+    server = internal_http.serve(settings, run_dir, ServedMetrics(run_dir))
     try:
         for given_token, expected in ((token, 503), (f"{token}x", 401)):  # 503: there is no worker
             client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=TIMEOUT)

@@ -11,7 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    make_wsgi_app,
+    values,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from wss.observability.build import REVISION, VERSION
@@ -263,8 +271,24 @@ def mark_dead(directory: Path, worker: int) -> None:
     mark_process_dead(worker, str(directory))  # type: ignore[no-untyped-call]
 
 
-def wsgi_app(directory: Path) -> Any:
-    """Return the WSGI application that serves the sums over all workers."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
-    return make_wsgi_app(registry)
+class ServedMetrics:
+    """What a scrape returns: the sums over all workers, and what only their main process can count.
+
+    `directory` is where the workers store their metrics.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # as those of the workers, which have none
+        self._registry = CollectorRegistry()
+        MultiProcessCollector(self._registry, str(directory))  # type: ignore[no-untyped-call]
+        # A worker that crashes soon after its start is in no scrape.
+        self._worker_exits = Counter(
+            "wss_worker_exits", "Workers that exited although nothing stopped them", registry=self._registry
+        )
+
+    def worker_exited(self) -> None:
+        self._worker_exits.inc()
+
+    def wsgi_app(self) -> Any:
+        """Return the application that serves them."""
+        return make_wsgi_app(self._registry)

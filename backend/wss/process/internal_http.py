@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from wss.close import CloseEndpoint
 from wss.config.settings import Settings
-from wss.observability.metrics import wsgi_app
+from wss.observability.metrics import ServedMetrics
 from wss.push import PushEndpoint
 
 
@@ -24,13 +24,13 @@ class _Handler(WSGIRequestHandler):
         """Log no requests: a scrape every few seconds is not news."""
 
 
-def serve(settings: Settings, run_dir: Path) -> WSGIServer:
+def serve(settings: Settings, run_dir: Path, metrics: ServedMetrics) -> WSGIServer:
     """Serve in a thread, and return the server. Raises OSError if the port is taken."""
-    metrics = wsgi_app(run_dir)
+    scrapes = metrics.wsgi_app()
     endpoints = {"/push": PushEndpoint(settings, run_dir), "/close": CloseEndpoint(settings, run_dir)}
 
     def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        app: Callable[..., Iterable[bytes]] = endpoints.get(environ["PATH_INFO"], metrics)
+        app: Callable[..., Iterable[bytes]] = endpoints.get(environ["PATH_INFO"], scrapes)
         return app(environ, start_response)
 
     all_addresses = "0.0.0.0"  # noqa: S104  # in a container, Compose decides which ports are published

@@ -22,8 +22,8 @@ from pathlib import Path
 from wss.config.environment import SettingError
 from wss.config.settings import Settings
 from wss.net.listener import listening_socket
-from wss.observability import metrics
 from wss.observability.control_socket import socket_path, socket_paths
+from wss.observability.metrics import ServedMetrics, mark_dead
 from wss.process.reload import modified, watch
 from wss.process.worker_environment import WorkerEnvironment
 
@@ -44,8 +44,9 @@ class Supervisor:
     so that a new worker serves the clients in the accept queue of the old one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: ServedMetrics) -> None:
         assert settings.run_dir
+        self._metrics = metrics
         self._run_dir = settings.run_dir
         self._metrics_port = settings.metrics_port
         first = listening_socket(settings.port)
@@ -172,9 +173,12 @@ class Supervisor:
             self._failed |= was_ready and code not in (0, -signal.SIGTERM, -signal.SIGUSR1)
         elif worker is self._current[sock]:
             log.error("worker %d exited with %d: starting another", worker.pid, code)
+            self._metrics.worker_exited()
             self._current[sock] = None
             await self._pause(started)
             await self._respawn(sock)
+        elif not was_ready:
+            self._metrics.worker_exited()
 
     async def _pause(self, started: float) -> None:
         """Wait for CRASH_PAUSE if the last start was recent; a stop ends the wait."""
@@ -231,7 +235,7 @@ class Supervisor:
         if number is None:
             return
         self._numbers.discard(number)
-        metrics.mark_dead(self._run_dir, number)
+        mark_dead(self._run_dir, number)
         socket_path(self._run_dir, number).unlink(missing_ok=True)
 
 
