@@ -299,7 +299,7 @@ class Connection(WSListener):
 
     def send_nowait(self, message: PreparedMessage) -> None:
         """Send a message without waiting for the client to read it; a client that has too much unread is aborted."""
-        if self.is_open:
+        if not self._receiver.is_finished:
             self._sender.send_nowait(message)
 
     # Pings.

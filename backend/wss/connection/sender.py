@@ -143,11 +143,11 @@ class Sender:
 
     def send_nowait(self, message: PreparedMessage) -> None:
         """Send a message without waiting for the client to read; abort a client that has too much unread."""
-        if not self.is_open:
+        if self._ending or self._transport.is_close_frame_sent:
             return
-        limit = MAX_WRITE_LIMITS * self._write_limit
-        if self.buffered + self._deferred_size > limit:
-            self.abort(f"has {limit} bytes unread")
+        # A client that reads has at most WRITE_LIMIT unread, and what is pending.
+        if (self._writable or self._fragments_done) and self._has_too_much_unread():
+            self.abort(f"has {MAX_WRITE_LIMITS * self._write_limit} bytes unread")
         elif self._fragments_done:
             self._deferred = self._deferred or []
             self._deferred.append(message)  # only control frames may come between fragments (RFC 6455 section 5.4)
@@ -157,7 +157,10 @@ class Sender:
         else:
             self._traffic.messages_out += 1
             self._traffic.bytes_out += len(message.payload)
-            self._write_later(message.frame, more=True)
+            self._write_later(message.frame)
+
+    def _has_too_much_unread(self) -> bool:
+        return self.buffered + self._deferred_size > MAX_WRITE_LIMITS * self._write_limit
 
     def _write(self, kind: int, payload: bytes, *, fin: bool = True, more: bool = False) -> None:
         """Write a frame: now, or together with the next if there is `more` to come."""
@@ -178,18 +181,25 @@ class Sender:
             self.flush()
             self._transport.underlying_transport.writelines([head(first, size), payload])
             return
-        if more or self._pending:
-            self._write_later(frame, more=more)
+        if more:
+            self._write_later(frame)
+        elif self._pending:
+            self._pending.append(frame)
+            self.flush()
         else:
             self._transport.underlying_transport.write(frame)
 
-    def _write_later(self, frame: bytes, *, more: bool) -> None:
-        if not self._pending:
+    def _write_later(self, frame: bytes) -> None:
+        """Write a frame at the end of the turn, or before if much is pending, or for long."""
+        pending = self._pending
+        if not pending:
             self._pending_since = time.monotonic()
             self._flush_scheduler.add(self)
-        self._pending.append(frame)
+        pending.append(frame)
         self._pending_size += len(frame)
-        if not more or self._pending_size > COALESCE_BYTES or time.monotonic() > self._pending_since + COALESCE_DELAY:
+        if self._pending_size > COALESCE_BYTES or (
+            len(pending) > 1 and time.monotonic() > self._pending_since + COALESCE_DELAY
+        ):
             self.flush()
 
     def flush(self) -> None:
@@ -197,7 +207,7 @@ class Sender:
         if self._pending:
             pending, self._pending = self._pending, []
             self._pending_size = 0
-            if self.is_open:
+            if not (self._ending or self._transport.is_close_frame_sent):
                 self._transport.underlying_transport.write(b"".join(pending))
 
     async def _send_fragments(self, fragments: Any, text: bool | None) -> None:
