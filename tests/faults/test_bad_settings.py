@@ -36,6 +36,7 @@ def test_a_name_in_the_env_file_that_resembles_a_setting_stops_the_start(
     (tmp_path / ".env").write_text("ORIGIN=https://example.com\nPYTHONPATH=/nowhere\nPATH=/nowhere\nMINE='1 $$ 2'\n")
     (tmp_path / "handler.env").write_text("WORKER=a name of the user's handler\n")
     stack = new_stack(profile)
+    stack.overlays = ()  # without the tests' overlay, which leaves `names` out
     stack.build()
     outcome = stack.compose(f"--project-directory={tmp_path}", "up", "--no-build")
     assert outcome.code != 0

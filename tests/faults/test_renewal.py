@@ -177,7 +177,7 @@ def test_a_bad_renewal_is_never_served(
     profile: str, new_stack: NewStack, ca: trustme.CA, ca_file: Path, tmp_path: Path
 ) -> None:
     write_pair(ca.issue_cert("localhost"), tmp_path)
-    stack = new_stack(profile, CERTS_DIR=str(tmp_path))
+    stack = new_stack(profile, CERTS_DIR=str(tmp_path), CERTS_CHECK="1s")
     stack.up()
     target = target_of(stack, ca_file)
     served = _serial(target)

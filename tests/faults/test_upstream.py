@@ -98,7 +98,7 @@ def test_our_backend_is_neither_built_nor_started_nor_checked(stack: Stack) -> N
     assert stack.image("nginx").partition(":")[0].removesuffix("nginx") in images
     assert stack.image("backend") not in images
     services = {container.labels["com.docker.compose.service"] for container in stack.containers()}
-    assert services == {"check", "names", "certs", stack.profile, "app", "express", "php"}
+    assert services == {"check", "certs", stack.profile, "app", "express", "php"}
 
 
 def test_the_profile_direct_does_not_exist(stack: Stack) -> None:

@@ -23,7 +23,7 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
 # Compose files that mount the tests' handlers.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
-FEWER_HEALTH_CHECKS = REPOSITORY / "tests" / "harness" / "health.yaml"
+OVERLAY = REPOSITORY / "tests" / "harness" / "stack.yaml"
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of
@@ -52,6 +52,7 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     directory: Path = REPOSITORY
+    overlays: tuple[Path, ...] = (OVERLAY,)
 
     @property
     def _is_clone(self) -> bool:
@@ -79,7 +80,7 @@ class Stack:
         """Run `docker compose …` as in the README, with the settings in the environment."""
         # Ignore a developer's compose.override.yaml and .env.
         own = self.files or (self.directory / "compose.yaml",)
-        files = [f"--file={file}" for file in (own if self._is_clone else (*own, FEWER_HEALTH_CHECKS))]
+        files = [f"--file={file}" for file in (own if self._is_clone else (*own, *self.overlays))]
         profiles = [f"--profile={profile}" for profile in self._profiles]
         project = ["--env-file=/dev/null", f"--project-name={self.project}", *files, *profiles]
         done = subprocess.run(
@@ -109,7 +110,7 @@ class Stack:
     def remove(self) -> None:
         """Remove the project's containers, networks and volumes, of all profiles, but not its images."""
         all_profiles = [f"--profile={profile}" for profile in (*PROFILES, "hub")]
-        outcome = self.compose(*all_profiles, "down", "--volumes", "--remove-orphans", "--timeout", "1")
+        outcome = self.compose(*all_profiles, "down", "--volumes", "--remove-orphans", "--timeout", "0")
         assert outcome.code == 0, f"docker compose down failed; parts of {self.project} may remain:\n{outcome.output}"
 
     def containers(self, service: str | None = None) -> list[Container]:
