@@ -132,6 +132,7 @@ def _compose_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -
         "COMPOSE_FILE": f"compose.yaml{os.pathsep}bench/compose.yaml",
         "IMAGES": PROJECT,
         "APP": "apps.bench:handler",
+        "BENCH_NETWORK": f"198.18.{SUBJECTS.index(subject)}",
         "CERTS_DIR": str(certs),
         "DOMAIN": NAME,
         "HTTPS_PORT": "127.0.0.1:0",
