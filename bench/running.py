@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 
-from bench.subjects import DIRECTORIES, PROJECT, SUBJECTS, Subject, stack_of
+from bench.subjects import DIRECTORIES, PROJECT, SUBJECTS, Subject, network_of, stack_of
 from bench.usage import usage_of
 
 REPOSITORY = Path(__file__).parents[1]
@@ -132,7 +132,7 @@ def _compose_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -
         "COMPOSE_FILE": f"compose.yaml{os.pathsep}bench/compose.yaml",
         "IMAGES": PROJECT,
         "APP": "apps.bench:handler",
-        "BENCH_NETWORK": f"198.18.{SUBJECTS.index(subject)}",
+        "BENCH_NETWORK": network_of(subject),
         "CERTS_DIR": str(certs),
         "DOMAIN": NAME,
         "HTTPS_PORT": "127.0.0.1:0",

@@ -174,6 +174,11 @@ def stack_of(proxy: Subject) -> Subject:
     return next(each for each in SUBJECTS if each.is_stack and each.profile == proxy.profile)
 
 
+def network_of(stack: Subject) -> str:
+    """Return the first three numbers of the addresses in a stack's networks: see bench/compose.yaml."""
+    return f"198.18.{[each.name for each in SUBJECTS].index(stack.name)}"
+
+
 def selected(subjects: tuple[Subject, ...], words: list[str] | None) -> list[Subject]:
     """Return those whose names contain one of the words, and the stacks that they need."""
     chosen = {each for each in subjects if not words or any(word in each.name for word in words)}

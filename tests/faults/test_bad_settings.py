@@ -7,6 +7,7 @@ import pytest
 from docker.errors import ContainerError
 from fixtures import NewStack
 from ports import free_port
+from stack import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -29,20 +30,26 @@ def test_a_bad_setting_stops_the_start(profile: str, new_stack: NewStack, settin
     assert all(container.status != "running" for container in stack.containers())
 
 
+@pytest.mark.parametrize("overlay", ["", "upstream.yaml"])
 @pytest.mark.profiles("nginx")
 def test_a_name_in_the_env_file_that_resembles_a_setting_stops_the_start(
-    profile: str, new_stack: NewStack, tmp_path: Path
+    profile: str, new_stack: NewStack, tmp_path: Path, overlay: str
 ) -> None:
     (tmp_path / ".env").write_text("ORIGIN=https://example.com\nPYTHONPATH=/nowhere\nPATH=/nowhere\nMINE='1 $$ 2'\n")
     (tmp_path / "handler.env").write_text("WORKER=a name of the user's handler\n")
-    stack = new_stack(profile)
-    stack.overlays = ()  # without the tests' overlay, which leaves `names` out
+    files = tuple(REPOSITORY / name for name in ("compose.yaml", overlay) if name)
+    stack = new_stack(profile, files=files, **({"UPSTREAM": "app:9000"} if overlay else {}))
+    stack.overlays = ()  # LIGHTER leaves `names` out
     stack.build()
     outcome = stack.compose(f"--project-directory={tmp_path}", "up", "--no-build")
     assert outcome.code != 0
     (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
     assert "| error: .env: not a setting: ORIGIN (did you mean ORIGINS?). Correct the name, or" in line
     assert all(container.status != "running" for container in stack.containers())
+
+    (tmp_path / ".env").write_text("ORIGINS=https://example.com\nMINE=1\n")
+    corrected = stack.compose(f"--project-directory={tmp_path}", "run", "--rm", "names")
+    assert corrected.code == 0, corrected.output
 
 
 @pytest.mark.profiles("nginx")

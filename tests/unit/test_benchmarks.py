@@ -1,6 +1,8 @@
 """The published figures are those of bench/results/results.json; each subject of the bench has what it needs."""
 
 import json
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from stack import REPOSITORY
 
 from bench import million, publish
 from bench.charts import charts
-from bench.subjects import DIRECTORIES, SUBJECTS, selected, stack_of
+from bench.subjects import DIRECTORIES, SUBJECTS, network_of, selected, stack_of
 from bench.tables import tables
 
 RESULTS: dict[str, Any] = json.loads((REPOSITORY / "bench" / "results" / "results.json").read_text())
@@ -53,3 +55,10 @@ def test_a_subject_has_an_image_and_its_stack_is_selected_with_it(subject: Any) 
     if subject.is_other_proxy:
         # The stack is started first, because the proxy runs in its network.
         assert names.index(stack_of(subject).name) < names.index(subject.name)
+
+
+def test_each_stack_has_a_network_of_its_own_whatever_is_measured() -> None:
+    networks = [network_of(replace(each, workloads=frozenset())) for each in SUBJECTS if each.is_stack]
+    assert len({*networks}) == len(networks)
+    reserved = ip_network("198.18.0.0/15")
+    assert all(ip_address(f"{each}.{last}") in reserved for each in networks for last in (0, 255))
