@@ -23,7 +23,7 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 
 # Compose files that mount the tests' handlers.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
-OVERLAY = REPOSITORY / "tests" / "harness" / "stack.yaml"
+LIGHTER = REPOSITORY / "tests" / "harness" / "lighter.yaml"
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of
@@ -52,7 +52,7 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     directory: Path = REPOSITORY
-    overlays: tuple[Path, ...] = (OVERLAY,)
+    overlays: tuple[Path, ...] = (LIGHTER,)
 
     @property
     def _is_clone(self) -> bool:

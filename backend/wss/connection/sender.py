@@ -111,6 +111,7 @@ class Sender:
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(high=self._write_limit)
 
+    # Written out where each message passes, which saves a call.
     @property
     def is_open(self) -> bool:
         """Whether a message can be sent: no close frame was sent."""
