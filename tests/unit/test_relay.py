@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -27,7 +28,17 @@ from websockets.sync.client import ClientConnection
 from wss.application import Application
 from wss.testing import serve
 
-LARGE = 200, 256 * 1024  # messages and their bytes: more than all buffers of the kernel on the way
+SIZE = 256 * 1024  # bytes of a large message
+
+
+def kernel_buffers() -> int:
+    """Return how many bytes a TCP connection on this machine holds at most, in both sockets together: tcp(7)."""
+    return sum(int(Path(f"/proc/sys/net/ipv4/tcp_{each}mem").read_text().split()[2]) for each in "rw")
+
+
+# More than two connections hold, and the queues of the relay and of the upstream.
+NUMBER = 2 * kernel_buffers() // SIZE + 64
+
 SETTINGS: Any = {"PING_TIMEOUT": "600", "SLOW_READER_TIMEOUT": "30"}
 
 
@@ -71,6 +82,10 @@ class Client:
 Relay = Callable[..., tuple[Client, Upstream]]
 
 
+def large(number: int) -> bytes:
+    return number.to_bytes(4, "big") * (SIZE // 4)
+
+
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
     with ExitStack() as opened:
@@ -105,31 +120,28 @@ def test_messages_pass_unchanged_in_both_directions(start: Relay) -> None:
 
 
 def test_a_client_that_does_not_read_stops_the_upstream_and_loses_nothing(start: Relay) -> None:
-    number, size = LARGE
-
     async def send(session: Session) -> None:
-        for each in range(number):
-            await session.send(bytes([each]) * size)
+        for each in range(NUMBER):
+            await session.send(large(each))
 
     slow, upstream = start(send)
     fast = slow.another().start()
-    for each in range(number):
-        assert fast.receive() == bytes([each]) * size
+    for each in range(NUMBER):
+        assert fast.receive() == large(each)
     # The other one had as much time.
-    assert upstream.session(0).sent < number
-    for each in range(number):
-        assert slow.receive() == bytes([each]) * size
+    assert upstream.session(0).sent < NUMBER
+    for each in range(NUMBER):
+        assert slow.receive() == large(each)
     assert slow.ending() == (1000, "")
 
 
 def test_an_upstream_that_does_not_read_stops_the_client_and_loses_nothing(start: Relay) -> None:
-    number, size = LARGE
     slow, upstream = start(upstreams.deaf)
 
     def send(client: Client) -> threading.Thread:
         def run() -> None:
-            for each in range(number):
-                client.ws.send(bytes([each]) * size)
+            for each in range(NUMBER):
+                client.ws.send(large(each))
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -139,13 +151,13 @@ def test_an_upstream_that_does_not_read_stops_the_client_and_loses_nothing(start
     fast = slow.another().start()
     upstream.session(1).go_on()
     send(fast).join()
-    eventually(lambda: len(upstream.session(1).received) == number, "the fast upstream has everything")
+    eventually(lambda: len(upstream.session(1).received) == NUMBER, "the fast upstream has everything")
     assert sending.is_alive()
     upstream.session(0).go_on()
     sending.join()
-    eventually(lambda: len(upstream.session(0).received) == number, "the slow upstream has everything")
+    eventually(lambda: len(upstream.session(0).received) == NUMBER, "the slow upstream has everything")
     for session in upstream.sessions:
-        assert session.received == [bytes([each]) * size for each in range(number)]
+        assert session.received == [large(each) for each in range(NUMBER)]
 
 
 def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +166,7 @@ def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay, caplo
     def send() -> None:
         with suppress(ConnectionClosed):
             while True:
-                client.ws.send(bytes(LARGE[1]))
+                client.ws.send(bytes(SIZE))
 
     sending = threading.Thread(target=send)
     sending.start()
@@ -165,20 +177,19 @@ def test_an_upstream_that_takes_nothing_is_lost_after_a_time(start: Relay, caplo
 
 def test_a_client_that_sends_and_reads_a_lot_at_the_same_time_is_not_blocked(start: Relay) -> None:
     _, upstream = start(upstreams.echo)
-    number, size = LARGE
 
     async def run() -> list[str | bytes]:
         async with connect(upstream.relay, compression=None, max_size=None, ping_interval=None) as ws:
             await ws.recv()
             async with asyncio.TaskGroup() as tasks:
-                for each in range(number):
-                    tasks.create_task(ws.send(bytes([each]) * size))
-                return [await ws.recv() for _ in range(number)]
+                for each in range(NUMBER):
+                    tasks.create_task(ws.send(large(each)))
+                return [await ws.recv() for _ in range(NUMBER)]
 
     async def limited() -> list[str | bytes]:
         return await asyncio.wait_for(run(), LIMIT)
 
-    assert asyncio.run(limited()) == [bytes([each]) * size for each in range(number)]
+    assert asyncio.run(limited()) == [large(each) for each in range(NUMBER)]
 
 
 @hypothesis.given(steps=st.lists(st.one_of(st.just("next"), st.binary(max_size=90), st.integers(0, 60)), max_size=200))
@@ -236,7 +247,7 @@ def test_an_upstream_that_does_not_read_is_cut(start: Relay) -> None:
     client.ws.socket.settimeout(1)
     with suppress(ConnectionClosed, TimeoutError):  # the client library ends the connection if it cannot send
         while True:
-            client.ws.send(bytes(256 * 1024))
+            client.ws.send(bytes(SIZE))
     eventually(lambda: not relay.running, "the connection to the upstream has ended")
 
 
