@@ -29,6 +29,7 @@ from stack import (
     ALLOWED_ORIGIN,
     COVERED_BUT_FOREIGN,
     DOMAIN,
+    LIGHTER,
     OWN_ORIGINS,
     PROBE,
     PROFILES,
@@ -248,9 +249,15 @@ def stack(engine: docker.DockerClient, run: Run, profile: str, certs: Path) -> I
 def _new_stacks(engine: docker.DockerClient, run: Run, certs: Path, created: list[Stack]) -> Iterator[NewStack]:
     with ExitStack() as cleanup:
 
-        def new(profile: str, directory: Path = REPOSITORY, files: tuple[Path, ...] = (), **settings: str) -> Stack:
+        def new(
+            profile: str,
+            directory: Path = REPOSITORY,
+            files: tuple[Path, ...] = (),
+            overlays: tuple[Path, ...] = (LIGHTER,),
+            **settings: str,
+        ) -> Stack:
             settings = {"CERTS_DIR": str(certs), **settings}
-            created.append(Stack(engine, run, _project(run), profile, settings, files, directory))
+            created.append(Stack(engine, run, _project(run), profile, settings, files, directory, overlays))
             return cleanup.enter_context(_removing(created[-1]))
 
         yield new

@@ -183,7 +183,7 @@ def test_without_the_hub_local_clients_reach_each_other_and_health_is_degraded(
 
 @pytest.mark.profiles("nginx")
 def test_rooms_of_several_processes_need_a_hub(profile: str, new_stack: NewStack) -> None:
-    stack = new_stack(profile, APP="apps.rooms:handler", WORKERS="2")
+    stack = new_stack(profile, overlays=(), APP="apps.rooms:handler", WORKERS="2")
     outcome = stack.start("--wait")
     assert outcome.code != 0
     stack.wait_for_log("check", "error: WORKERS=2: the handler uses wss.rooms")

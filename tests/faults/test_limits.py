@@ -1,11 +1,13 @@
 """A proxy's limit of websockets: one more is refused at once with a log line, and open websockets and the page work."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from client import UPGRADE, http_request, target_of
+from closing import SERVICE_RESTART, close_code
 from eventually import eventually
 from fixtures import Connect, NewStack
 from time_limit import time_limit
@@ -40,8 +42,11 @@ def test_one_websocket_over_the_limit_is_refused_and_the_page_still_works(
         assert ws.recv() == "ok"
 
     # With LOG_FORMAT=json, every line of every log is JSON, until the end; and nothing delays the end.
-    with time_limit(8, "the proxy ends"):
-        stack.container().stop(timeout=60)
+    with ThreadPoolExecutor() as pool:
+        codes = pool.map(close_code, opened)
+        with time_limit(8, "the proxy ends"):
+            stack.container().stop(timeout=60)
+        assert {*codes} == {SERVICE_RESTART}
     lines = [line for container in stack.containers() for line in container.logs().decode().splitlines()]
     errors = [line for line in map(json.loads, lines) if "event" in line]
     assert {"certs", logger, "wss.server"} <= {line["logger"] for line in errors}
