@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 from docker.errors import ContainerError
 from fixtures import NewStack
+from images import Outcome
 from ports import free_port
 from stack import REPOSITORY
+
+
+def _error(outcome: Outcome) -> str:
+    """Return the only line with an error in the output of a container."""
+    lines = [line for line in outcome.output.splitlines() if "| error: " in line]
+    assert len(lines) == 1, outcome.output
+    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -25,8 +33,7 @@ def test_a_bad_setting_stops_the_start(profile: str, new_stack: NewStack, settin
     stack = new_stack(profile, overlays=(), **settings)
     outcome = stack.start()
     assert outcome.code != 0
-    (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
-    assert error in line
+    assert error in _error(outcome)
     assert all(container.status != "running" for container in stack.containers())
 
 
@@ -42,8 +49,7 @@ def test_a_name_in_the_env_file_that_resembles_a_setting_stops_the_start(
     stack.build()
     outcome = stack.compose(f"--project-directory={tmp_path}", "up", "--no-build")
     assert outcome.code != 0
-    (line,) = [line for line in outcome.output.splitlines() if "| error: " in line]
-    assert "| error: .env: not a setting: ORIGIN (did you mean ORIGINS?). Correct the name, or" in line
+    assert "error: .env: not a setting: ORIGIN (did you mean ORIGINS?). Correct the name, or" in _error(outcome)
     assert all(container.status != "running" for container in stack.containers())
 
     (tmp_path / ".env").write_text("ORIGINS=https://example.com\nMINE=1\n")

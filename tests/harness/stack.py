@@ -69,7 +69,8 @@ class Stack:
 
     def build(self, *services: str) -> None:
         """Build the images of these services (default: the profile's), once per run, because the tests share them."""
-        names = [self._images, *self._profiles, *services, *(file.parent.name + file.name for file in self.files)]
+        files = (file.parent.name + file.name for file in (*self.files, *self.overlays))  # they choose the services
+        names = [self._images, *self._profiles, *services, *files]
         self.run.once(" ".join(names), lambda: build_missing(self.compose, self.run.directory, services))
 
     @property
