@@ -16,6 +16,8 @@ from image import build
 from playwright.sync_api import Playwright, expect
 from stack import Stack
 
+pytestmark = pytest.mark.long
+
 BROWSERS = ("firefox", "webkit")
 # What they report for a certificate of an unknown CA.
 REFUSED = {"firefox": "SEC_ERROR_UNKNOWN_ISSUER", "webkit": "about:blank instead of the page"}

@@ -15,6 +15,8 @@ from stack import Stack
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 
+pytestmark = pytest.mark.long
+
 # replicas: follow-replicas writes it at the start of httpd.
 CHECK = {
     "nginx": "render >/run/rendered.conf && nginx -t -q -c /run/rendered.conf -e stderr",

@@ -11,7 +11,7 @@ from misconfigured_proxy import NAME, MisconfiguredProxy, silent_backend
 from stack import Stack
 from websockets.sync.server import ServerConnection, serve
 
-pytestmark = pytest.mark.profiles("nginx")
+pytestmark = [pytest.mark.profiles("nginx"), pytest.mark.long]
 
 NGINX = ["nginx", "-c", "/server.conf", "-g", "daemon off; pid /run/faulty.pid;"]
 TLS_OF_NGINX = "listen 443 ssl; ssl_certificate /certs/server.pem; ssl_certificate_key /certs/server.key;"

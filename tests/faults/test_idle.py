@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import websocket
 from client import target_of
 from eventually import LIMIT
@@ -11,6 +12,8 @@ from fixtures import Connect, NewStack
 from stack import PROFILES
 from time_limit import slowness
 from websocket import ABNF
+
+pytestmark = pytest.mark.long
 
 PROXY_TIMEOUT = 30.0  # seconds, of nginx.conf and httpd.conf
 PING_INTERVAL = 20.0

@@ -15,6 +15,8 @@ from images import Outcome
 from load import ConnectionLoad
 from stack import LONG_PING_TIMEOUT, PROBE, UPDATE_PAUSE, Stack
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"APP": "apps.probe:handler", "STOP_DRAIN": "10m", "DRAIN_SPREAD": "0", **LONG_PING_TIMEOUT}
 
 

@@ -7,6 +7,8 @@ import pytest
 from run import Run
 from stack import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 # Real packages, because apt is asked. `hello` in Debian is newer, and depends on nothing that could conflict.
 DOCKERFILE = r"""
 FROM debian:trixie-slim AS current

@@ -19,6 +19,8 @@ from faulty_servers import NAME, examine_port, read_head_and_close, serving, wri
 
 from doctor.finding import Finding
 
+pytestmark = pytest.mark.long
+
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

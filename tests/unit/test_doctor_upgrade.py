@@ -14,6 +14,8 @@ from faulty_servers import NAME, UPGRADE_HEADERS, answering, examine_port, read_
 
 from doctor.finding import Finding
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
