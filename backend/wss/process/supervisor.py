@@ -184,7 +184,8 @@ class Supervisor:
         """Wait for CRASH_PAUSE if the last start was recent; a stop ends the wait."""
         if asyncio.get_running_loop().time() - started < CRASH_PAUSE:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), CRASH_PAUSE)
+                async with asyncio.timeout(CRASH_PAUSE):
+                    await self._stopping.wait()
 
     async def _start(self, sock: socket.socket) -> Process | None:
         """Start a worker on the socket. Return it once it is ready, or None if it exits first or a stop forbids it."""

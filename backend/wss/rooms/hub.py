@@ -171,7 +171,11 @@ class Hub:
 
     async def _run_publisher(self, client: Valkey, pubsub: PubSub) -> None:
         # A task of its own, because cancelling a task that uses a connection of the client closes it for all.
-        while True:
+        task = asyncio.current_task()
+        assert task
+        # The client sends with asyncio.wait_for, which before Python 3.12 can swallow a cancellation:
+        # https://github.com/python/cpython/issues/86296
+        while not task.cancelling():
             await self._has_output.wait()
             self._has_output.clear()
             while self._subscriptions.has_changes or self._outbox:

@@ -82,7 +82,8 @@ class RoomsPlugin:
         self._hub = hub
         hub.start()
         with suppress(TimeoutError):
-            await asyncio.wait_for(hub.connected.wait(), TIMEOUT)
+            async with asyncio.timeout(TIMEOUT):
+                await hub.connected.wait()
 
     def stop(self) -> None:
         self._exchange.watcher.stop()

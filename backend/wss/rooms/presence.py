@@ -142,7 +142,8 @@ class Watcher:
         renew_at = loop.time() + RENEW_INTERVAL
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), SWEEP_INTERVAL)
+                async with asyncio.timeout(SWEEP_INTERVAL):
+                    await wake.wait()
             wake.clear()
             try:
                 for (topic, user), seconds in tuple(self._unconfirmed.items()):
