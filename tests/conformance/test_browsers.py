@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 
 BROWSERS = ("firefox", "webkit")
 # What they report for a certificate of an unknown CA.
-REFUSED = {"firefox": "SEC_ERROR_UNKNOWN_ISSUER", "webkit": "about:blank instead of the page"}
+REFUSED = {"firefox": "SEC_ERROR_UNKNOWN_ISSUER", "webkit": "is not the page"}
 
 
 @pytest.fixture(scope="session")

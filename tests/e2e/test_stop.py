@@ -33,3 +33,4 @@ def test_stop_closes_every_client_with_1001_and_containers_exit_with_0(
         assert outcome.code == 0, outcome.output
         assert [code.result() for code in codes] == [GOING_AWAY] * CLIENTS
         assert exits.failed(running) == {}
+    stack.up()  # tests in other directories share it

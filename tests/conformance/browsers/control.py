@@ -91,9 +91,11 @@ class WebKit:
             self._driver.get(url)
         except WebDriverException as error:
             raise RefusedError(error.msg) from error
-        # The driver reports no error for a certificate that WebKit refuses.
-        if not (shown := self._driver.current_url).startswith(url):
-            raise RefusedError(f"{shown} instead of the page")
+        # The driver reports no error for a certificate that WebKit refuses: it shows about:blank, or a page of its own
+        # under the same URL.
+        shown = self._driver.current_url
+        if not (shown.startswith(url) and self.evaluate("document.querySelector('#state') !== null")):
+            raise RefusedError(f"{shown} is not the page")
 
     def evaluate(self, expression: str) -> Any:
         return self._driver.execute_script(f"return {expression}")
