@@ -11,7 +11,7 @@ from eventually import LIMIT, eventually
 from ports import free_port
 from run import Run
 from server import Server
-from stack import REPOSITORY
+from stack import BESIDE, REPOSITORY
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
@@ -36,6 +36,7 @@ class HubContainer:
             image,
             ["sh", "-c", f"printf {PASSWORD} >/hub/password; exec start"],
             name=f"{run.name}-hub-{secrets.token_hex(4)}",
+            labels=BESIDE,
             environment={"HUB_PASSWORD_FILE": "/hub/password", **environment},
             ports={"6379/tcp": ("127.0.0.1", self._port)},
             detach=True,

@@ -24,6 +24,9 @@ COMPOSE_TIMEOUT = 600.0  # seconds; the first build downloads packages
 # Compose files that mount the tests' handlers.
 PROBE = (REPOSITORY / "compose.yaml", REPOSITORY / "tests" / "harness" / "probe" / "compose.yaml")
 LIGHTER = REPOSITORY / "tests" / "harness" / "lighter.yaml"
+# The label of a container that Compose does not manage. It replaces the one that Compose put on the image, which would
+# assign the container to the project that built it.
+BESIDE = {"com.docker.compose.project": "beside"}
 # For tests with many clients: on a busy machine some of them cannot answer a ping in time.
 LONG_PING_TIMEOUT = {"PING_TIMEOUT": "600"}
 # Seconds, the `sleep` of docs/operations.md before old backends stop. No condition takes its place: each worker of
@@ -182,12 +185,8 @@ class Stack:
 
     @property
     def beside(self) -> dict[str, Any]:
-        """Name and label of a container that Compose does not manage. The run removes it by its name.
-
-        The label replaces the one that Compose put on the image, which would assign the container to the project that
-        built it.
-        """
-        return {"name": f"{self.project}-{secrets.token_hex(4)}", "labels": {"com.docker.compose.project": "beside"}}
+        """Name and label of a container that Compose does not manage. The run removes it by its name."""
+        return {"name": f"{self.project}-{secrets.token_hex(4)}", "labels": BESIDE}
 
     def run_in(self, service: str, *command: str) -> str:
         """Run a command in a service's container, like `docker compose exec`; return its output."""
