@@ -16,7 +16,7 @@ from bench.machine import busy_cores
 from bench.measure import load_generator
 from bench.plan import FULL, QUICK, SHORT, Results
 from bench.publish import RESULTS, write
-from bench.running import NAME, build, network, remove_leftovers, running
+from bench.running import NAME, build, build_stack, network, remove_leftovers, running
 from bench.subjects import IMAGE, PEERS, SUBJECTS, Subject, selected, workerman, workerman_version
 from bench.tables import tables
 from bench.workloads import Bench
@@ -100,6 +100,7 @@ def main() -> None:
         bars = Bars(progress)
         for image in dict.fromkeys((IMAGE, *(each.built_image for each in subjects if each.built_image))):
             build(image)
+        build_stack("nginx", "apache", "backend", "certs")
         engine = docker.from_env()
         remove_leftovers(engine)
         up.enter_context(network(engine))

@@ -56,6 +56,12 @@ def build(image: str) -> None:
     )
 
 
+def build_stack(*services: str) -> None:
+    """Build the images of these services, once for all stacks: each `up --build` would make images of its own."""
+    compose = ["docker", "compose", f"--project-name={PROJECT}", "--profile=nginx", "--profile=apache"]
+    _run([*compose, "build", "--quiet", *services], {"COMPOSE_FILE": "compose.yaml", "IMAGES": PROJECT})
+
+
 def remove_leftovers(engine: docker.DockerClient) -> None:
     """Remove containers, networks and volumes of an earlier run that was killed."""
     filters: dict[str, str | list[str] | bool] = {"label": LABEL}
@@ -143,7 +149,7 @@ def _compose_stack(engine: docker.DockerClient, subject: Subject, certs: Path) -
     services = {"": ["backend"], "direct": ["direct"]}.get(subject.profile, [subject.profile, "backend"])
     scale = [f"--scale=backend={subject.replicas}"] if "backend" in services else []
     try:
-        _run([*compose, "up", "--build", "--wait", *scale, *services], settings)
+        _run([*compose, "up", "--no-build", "--wait", *scale, *services], settings)
         yield Running(engine, subject, [name for service in services for name in _containers(engine, subject, service)])
     finally:
         _run([*compose, "down", "--volumes", "--timeout", "1"], settings)

@@ -5,34 +5,24 @@ Callgrind counts the instructions of a worker in the image of the backend. The k
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 
 from bench.__main__ import write_certificates
 from bench.instructions.comparison import RECORDED, compare
+from bench.running import build_stack
 from bench.subjects import PROJECT
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 BACKEND, IMAGE = f"{PROJECT}-backend", f"{PROJECT}-instructions"
 
 
 def build() -> None:
     """Build the image of the backend as Compose does, and with Valgrind in it."""
-    compose = ["docker", "compose", "build", "--quiet", "backend"]
-    with_valgrind = [
-        "docker",
-        "build",
-        "--quiet",
-        f"--build-arg=BACKEND={BACKEND}",
-        f"--tag={IMAGE}",
-        str(HERE / "image"),
-    ]
-    for command in (compose, with_valgrind):
-        environment = {**os.environ, "IMAGES": PROJECT, "COMPOSE_PROFILES": "nginx"}
-        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
+    build_stack("backend")
+    command = ["docker", "build", "--quiet", f"--build-arg=BACKEND={BACKEND}", f"--tag={IMAGE}", str(HERE / "image")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def count() -> dict[str, int]:
