@@ -3,6 +3,7 @@
 /tls has a certificate, its key and its CA.
 """
 
+import asyncio
 import json
 import os
 import socket
@@ -10,12 +11,14 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from websockets.sync.client import ClientConnection, connect
+# Not websockets.sync: it reads and writes in two threads, which can hang with TLS
+# (https://github.com/python/cpython/issues/77271).
+from websockets.asyncio.client import ClientConnection, connect
 
 NAME = "wss.example"
 MESSAGE = "x" * 128
@@ -23,7 +26,7 @@ MEMBERS = 20
 BLOCKS = 5
 # Seconds, for what hangs: Callgrind slows a worker down by a factor of 50.
 LIMIT = 180.0
-Operation = Callable[[], None]
+Operation = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Server:
     dumps: Path
     """The directory into which Callgrind writes."""
 
-    def connect(self, query: str = "") -> ClientConnection:
+    def connect(self, query: str = "") -> connect:
         context = ssl.create_default_context(cafile="/tls/ca.pem") if self.tls else None
         return connect(
             f"{'wss' if self.tls else 'ws'}://{NAME}/wss{query}",
@@ -48,13 +51,13 @@ class Server:
             ping_interval=None,
         )
 
-    def count(self, operation: Operation, times: int) -> int:
+    async def count(self, operation: Operation, times: int) -> int:
         """Return the instructions per operation: the fewest of several blocks, so that timers do not count."""
         totals = []
         for block in range(1 + BLOCKS):
             self.control("--zero")
             for _ in range(times):
-                operation()
+                await operation()
             if block:  # the first one fills caches
                 totals.append(self._dumped())
         return min(totals) // times
@@ -115,40 +118,41 @@ def worker(*, tls: bool) -> Iterator[Server]:
             os.close(ready)
 
 
-def echo(client: ClientConnection) -> None:
-    client.send(MESSAGE)
-    assert client.recv() == MESSAGE
+async def echo(client: ClientConnection) -> None:
+    await client.send(MESSAGE)
+    assert await client.recv() == MESSAGE
 
 
-def visit(server: Server) -> None:
-    with server.connect():
+async def visit(server: Server) -> None:
+    async with server.connect():
         pass
 
 
-def send_to_room(members: list[ClientConnection]) -> None:
-    members[0].send(MESSAGE)
+async def send_to_room(members: list[ClientConnection]) -> None:
+    await members[0].send(MESSAGE)
     for member in members:
-        assert member.recv() == MESSAGE
+        assert await member.recv() == MESSAGE
 
 
-def operations(server: Server) -> Iterator[tuple[str, int]]:
+async def operations(server: Server) -> AsyncIterator[tuple[str, int]]:
     scheme = "wss" if server.tls else "ws"
-    with ExitStack() as connections:
-        client = connections.enter_context(server.connect())
-        yield f"echo of 128 B, {scheme}", server.count(lambda: echo(client), 40)
+    async with AsyncExitStack() as connections:
+        client = await connections.enter_async_context(server.connect())
+        yield f"echo of 128 B, {scheme}", await server.count(lambda: echo(client), 40)
         if not server.tls:
-            members = [connections.enter_context(server.connect("?room")) for _ in range(MEMBERS)]
-            yield f"message to a room of {MEMBERS}, {scheme}", server.count(lambda: send_to_room(members), 20)
-    yield f"new client and its end, {scheme}", server.count(lambda: visit(server), 2 if server.tls else 10)
+            members = [await connections.enter_async_context(server.connect("?room")) for _ in range(MEMBERS)]
+            yield f"message to a room of {MEMBERS}, {scheme}", await server.count(lambda: send_to_room(members), 20)
+    yield f"new client and its end, {scheme}", await server.count(lambda: visit(server), 2 if server.tls else 10)
 
 
-def main() -> None:
+async def main() -> None:
     figures: dict[str, int] = {}
     for tls in (False, True):
         with worker(tls=tls) as server:
-            figures |= operations(server)
+            async for name, figure in operations(server):
+                figures[name] = figure
     print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
