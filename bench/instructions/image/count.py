@@ -149,8 +149,7 @@ async def main() -> None:
     figures: dict[str, int] = {}
     for tls in (False, True):
         with worker(tls=tls) as server:
-            async for name, figure in operations(server):
-                figures[name] = figure
+            figures |= {name: figure async for name, figure in operations(server)}
     print(json.dumps(figures, indent=1))
 
 
