@@ -32,13 +32,20 @@ def wait_healthy(container: Container) -> None:
     eventually(is_healthy, f"{container.name} is healthy")
 
 
+def _next_close(client: ClientPage, code: int = 1006) -> Callable[[], object]:
+    """Return a function that waits for a close after now: on a busy machine, an earlier connection may have ended."""
+    before = len(client.events("close", code=code))
+    return lambda: client.wait_for("close", before + 1, code=code)
+
+
 @contextmanager
 def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
     """Let the proxy be silent, as behind a line that is cut: TCP accepts, and nothing comes back."""
     proxy = stack.container()
+    wait_for_close = _next_close(client)
     pause(proxy)
     try:
-        client.wait_for("close", code=1006)
+        wait_for_close()
         yield
     finally:
         proxy.unpause()
@@ -46,8 +53,9 @@ def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
 
 @contextmanager
 def killed_proxy(stack: Stack, client: ClientPage) -> Iterator[None]:
+    wait_for_close = _next_close(client)
     with dead_proxy(stack):
-        client.wait_for("close", code=1006)
+        wait_for_close()
         yield
 
 
@@ -63,17 +71,19 @@ def dead_proxy(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def restarted_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
+    wait_for_close = _next_close(client, 1001)
     assert stack.compose("restart", "backend").code == 0
     wait_healthy(stack.container("backend"))
-    client.wait_for("close", code=1001)
+    wait_for_close()
     yield
 
 
 @contextmanager
 def killed_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
     backend = stack.container("backend")
+    wait_for_close = _next_close(client)
     backend.kill()
-    client.wait_for("close", code=1006)
+    wait_for_close()
     backend.start()
     wait_healthy(backend)
     yield
@@ -82,8 +92,9 @@ def killed_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
 @contextmanager
 def offline(_: Stack, client: ClientPage) -> Iterator[None]:
     assert isinstance(client.page, Page)
+    wait_for_close = _next_close(client)
     client.page.context.set_offline(True)
-    client.wait_for("close", code=1006)
+    wait_for_close()
     yield
     client.page.context.set_offline(False)
 
