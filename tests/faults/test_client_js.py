@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from browser import NAME, WHOLE_CHROMIUM, chromium, chromium_container, url_of, visit
-from client_faults import FAULTS, Fault, dead_proxy, paused, push
+from client_faults import FAULTS, Fault, dead_proxy, killed_proxy, next_close, paused, push
 from client_page import ClientPage
 from devtools import DevtoolsPage
 from docker.models.containers import Container
@@ -98,12 +98,13 @@ def test_a_frozen_tab_gets_what_it_has_missed_when_it_wakes(shared: Stack, tab: 
     @contextmanager
     def frozen(stack: Stack, client: ClientPage) -> Iterator[None]:
         tab.set_state("frozen")
+        wait_for_close = next_close(client)
         with dead_proxy(stack):
             ticks, numbers = tab.evaluate("ticks"), client.numbers()
             yield
         assert (tab.evaluate("ticks"), client.numbers()) == (ticks, numbers)
         tab.set_state("active")
-        client.wait_for("close", code=1006)
+        wait_for_close()
 
     _check_that_nothing_is_missed(shared, client, frozen)
 
@@ -168,8 +169,7 @@ def test_what_a_listener_of_open_sends_comes_before_the_rooms_the_queue_and_the_
     (room,) = client.rooms
     # The server answers in order.
     client.page.evaluate("socket.addEventListener('open', () => socket.send('first'))")
-    with dead_proxy(shared):
-        client.wait_for("close", code=1006)
+    with killed_proxy(shared, client):
         client.call("send", json.dumps({"type": "who", "room": room}))
         client.forget()
     client.wait_for("message", 2, data="members")

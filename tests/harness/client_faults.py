@@ -32,7 +32,7 @@ def wait_healthy(container: Container) -> None:
     eventually(is_healthy, f"{container.name} is healthy")
 
 
-def _next_close(client: ClientPage, code: int = 1006) -> Callable[[], object]:
+def next_close(client: ClientPage, code: int = 1006) -> Callable[[], object]:
     """Return a function that waits for a close after now: on a busy machine, an earlier connection may have ended."""
     before = len(client.events("close", code=code))
     return lambda: client.wait_for("close", before + 1, code=code)
@@ -42,7 +42,7 @@ def _next_close(client: ClientPage, code: int = 1006) -> Callable[[], object]:
 def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
     """Let the proxy be silent, as behind a line that is cut: TCP accepts, and nothing comes back."""
     proxy = stack.container()
-    wait_for_close = _next_close(client)
+    wait_for_close = next_close(client)
     pause(proxy)
     try:
         wait_for_close()
@@ -53,7 +53,7 @@ def paused(stack: Stack, client: ClientPage) -> Iterator[None]:
 
 @contextmanager
 def killed_proxy(stack: Stack, client: ClientPage) -> Iterator[None]:
-    wait_for_close = _next_close(client)
+    wait_for_close = next_close(client)
     with dead_proxy(stack):
         wait_for_close()
         yield
@@ -71,7 +71,7 @@ def dead_proxy(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def restarted_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
-    wait_for_close = _next_close(client, 1001)
+    wait_for_close = next_close(client, 1001)
     assert stack.compose("restart", "backend").code == 0
     wait_healthy(stack.container("backend"))
     wait_for_close()
@@ -81,7 +81,7 @@ def restarted_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
 @contextmanager
 def killed_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
     backend = stack.container("backend")
-    wait_for_close = _next_close(client)
+    wait_for_close = next_close(client)
     backend.kill()
     wait_for_close()
     backend.start()
@@ -92,7 +92,7 @@ def killed_backend(stack: Stack, client: ClientPage) -> Iterator[None]:
 @contextmanager
 def offline(_: Stack, client: ClientPage) -> Iterator[None]:
     assert isinstance(client.page, Page)
-    wait_for_close = _next_close(client)
+    wait_for_close = next_close(client)
     client.page.context.set_offline(True)
     wait_for_close()
     yield
