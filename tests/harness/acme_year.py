@@ -15,6 +15,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -129,8 +130,7 @@ class Year:
         vars(acme)["subprocess"] = SimpleNamespace(
             Popen=self.run_certbot, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
         )
-        account_key = JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
-        vars(client)["jose"] = SimpleNamespace(ComparableRSAKey=lambda _: None, JWKRSA=lambda **_: account_key)
+        vars(client)["jose"] = SimpleNamespace(ComparableRSAKey=lambda _: None, JWKRSA=lambda **_: _account_key())
 
     def run(self) -> Result:
         log = StringIO()
@@ -190,6 +190,9 @@ class Year:
         is_late = is_due and self._has_to_be_late()
         is_failing = is_late or (is_due and self.chance.random() < FAILING)
         webroot = self.directory / ("unserved" if is_failing else "challenges")
+        if is_failing:
+            # A new account has no authorization. Pebble reuses one in a hundred even with PEBBLE_AUTHZREUSE=0.
+            shutil.rmtree(acme.CONFIG_DIR / "accounts", ignore_errors=True)
         arguments = [str(webroot) if word == str(acme.WEBROOT) else word for word in command[1:]]
         code = self._fork(arguments, env, stdout)
         if fullchain.resolve() != before:
@@ -225,6 +228,10 @@ class Year:
             sys.stderr.flush()
         finally:
             os._exit(code)
+
+
+def _account_key() -> JWKEC:
+    return JWKEC(key=ComparableECKey(ec.generate_private_key(ec.SECP256R1())))
 
 
 def _exit_code(arguments: list[str]) -> int:
