@@ -44,7 +44,7 @@ def servers(hub: HubContainer, start_servers: StartServers) -> list[Server]:
 async def store_in(hub: HubContainer) -> AsyncIterator[StreamStore]:
     """A worker's connection to the hub, without its clients."""
     connection = Hub(
-        read_settings({"HUB": hub.url}), Metrics(max_connections=1), lambda *_: None, lambda: None, SCRIPTS
+        read_settings({"HUB": hub.url}), Metrics(max_connections=1), lambda *_: None, lambda *_: None, SCRIPTS
     )
     connection.subscribe_at_start("worker:test")
     connection.start()
@@ -229,7 +229,7 @@ def test_a_worker_reconnects_although_the_client_library_swallows_a_cancellation
             read_settings({"HUB": hub.url}),
             Metrics(max_connections=1),
             lambda *_: None,
-            lambda: connects.append(None),
+            lambda *_: connects.append(None),
             {},
         )
         connection.subscribe_at_start("worker:test")

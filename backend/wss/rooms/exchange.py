@@ -48,10 +48,10 @@ class Exchange:
         self.watcher.leases = HubLeases(hub, self.worker, self.history.limits)
         hub.subscribe_at_start(ALL, worker_topic(self.worker))
 
-    def on_connect(self) -> None:
-        """Repair what was missed while the hub was unreachable."""
+    def on_connect(self, others_in: float, has_lost_data: bool) -> None:
+        """Repair what was missed while the hub was unreachable. See `Watcher.connect`."""
         self.history.catch_up()
-        self.watcher.renew(announce=False)
+        self.watcher.connect(others_in, has_lost_data)
 
     async def join(self, client: Client, topic: str) -> None:
         if self.history.keeps(topic):

@@ -7,6 +7,7 @@ What rooms keep is stored and read by scripts (see wss.rooms.streams).
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from valkey.asyncio.client import PubSub
 from wss.config.environment import SettingError
 from wss.config.settings import Settings
 from wss.observability.metrics import Metrics
-from wss.rooms.hub_client import FAILURES, FIRST_PAUSE, open_client
+from wss.rooms.hub_client import FAILURES, FIRST_PAUSE, TIMEOUT, open_client
 from wss.rooms.subscriptions import Subscriptions
 
 log = logging.getLogger("wss.hub")
@@ -28,6 +29,10 @@ log = logging.getLogger("wss.hub")
 SILENCE = 5.0
 # Seconds: the pause between attempts to connect doubles up to this, with jitter against workers reconnecting in step.
 MAX_PAUSE = 2.0
+# Seconds until the other workers are connected again: at most that of an attempt that fails, and of the pause after it.
+RECONNECT_TIME = TIMEOUT + MAX_PAUSE
+# A key that the first worker sets: a hub that has another value, or none, has lost its data.
+DATA_ID = "data-id"
 # Publications per pipeline: enough for one round trip, not so many that they delay others.
 BATCH_SIZE = 256
 
@@ -49,11 +54,12 @@ class Hub:
         settings: Settings,
         metrics: Metrics,
         receive: Callable[[str, bytes], None],
-        on_connect: Callable[[], None],
+        on_connect: Callable[[float, bool], None],
         scripts: Mapping[str, str],
     ) -> None:
         """Call `receive` with topic and contents of each publication, and `on_connect` after each connect.
 
+        `on_connect` gets the seconds until the other workers are connected, too, and whether the hub has lost its data.
         Needs at least one topic at the start.
         """
         self._settings = settings
@@ -62,6 +68,7 @@ class Hub:
         self._on_connect = on_connect
         self._scripts = scripts
         self._script_ids: dict[str, str] = {}
+        self._data_id = b""
         self._subscriptions = Subscriptions()
         self._outbox: deque[_Command] = deque()
         self._has_output = asyncio.Event()
@@ -140,13 +147,15 @@ class Hub:
         async with open_client(self._settings) as client, client.pubsub() as pubsub:
             await pubsub.connect()
             self._script_ids = {name: await client.script_load(script) for name, script in self._scripts.items()}
+            await client.set(DATA_ID, os.urandom(8).hex(), nx=True)
+            data_id = await client.get(DATA_ID)
             acknowledgements = self._subscriptions.connect()
             await pubsub.subscribe(*self._subscriptions.topics)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._run_subscriber(pubsub))
                 group.create_task(self._run_publisher(client, pubsub))
                 await asyncio.wait(acknowledgements)
-                self._connected()
+                self._connected(data_id)
 
     async def _run_subscriber(self, pubsub: PubSub) -> None:
         pinged = False
@@ -198,7 +207,7 @@ class Hub:
             if not command.reply.done():
                 command.reply.set_result(reply[0][1] if command.words[0] == "PUBSUB NUMSUB" else reply)
 
-    def _connected(self) -> None:
+    def _connected(self, data_id: bytes) -> None:
         assert self._disconnected_since is not None
         log.info(
             "connected to the hub",
@@ -212,7 +221,8 @@ class Hub:
         self.connected.set()
         self._lost = 0
         self._metrics.hub(up=True)
-        self._on_connect()
+        has_lost_data, self._data_id = data_id != self._data_id, data_id
+        self._on_connect(RECONNECT_TIME, has_lost_data)
 
     def _disconnected(self, error: BaseException) -> None:
         if self.is_connected:

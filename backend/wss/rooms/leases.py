@@ -19,11 +19,14 @@ _ENDS = "presence"
 _PAGE = 100
 
 # KEYS and ARGV: those of ANNOUNCE; then the set, the hash; the user in the room, the worker, milliseconds, whether to
-# announce a new user.
+# announce a new user, and whether to add one.
 RENEW = (
     ANNOUNCE
     + """
 local was = redis.call('ZSCORE', KEYS[3], ARGV[10])
+if not was and ARGV[14] == '0' then
+    return 0
+end
 redis.call('HSET', KEYS[4], ARGV[11], now + ARGV[12])
 local ends = 0
 local leases = redis.call('HGETALL', KEYS[4])
@@ -72,12 +75,14 @@ class HubLeases:
         self._worker = worker
         self._limits = limits
 
-    def renew(self, topic: str, user: str, seconds: float, joined: Entry | None) -> asyncio.Future[bool | None]:
-        return self._run("renew", topic, user, joined, round(1000 * seconds), int(joined is not None))
+    def renew(
+        self, topic: str, user: str, seconds: float, joined: Entry | None = None, *, add: bool = True
+    ) -> asyncio.Future[bool | None]:
+        return self._run("renew", topic, user, joined, round(1000 * seconds), int(joined is not None), int(add))
 
-    async def ended(self) -> list[tuple[str, str]]:
+    async def ended(self) -> list[tuple[str, str]] | None:
         members = await self._hub.run_script("ended", (_ENDS,), _PAGE)
-        return [tuple(json.loads(member)) for member in members or ()]
+        return None if members is None else [tuple(json.loads(member)) for member in members]
 
     async def leave(self, topic: str, user: str, left: Entry) -> None:
         await self._run("leave", topic, user, left)
@@ -105,9 +110,12 @@ class MemoryLeases:
         self._now = now
         self._ends: dict[tuple[str, str], float] = {}
 
-    def renew(self, topic: str, user: str, seconds: float, joined: Entry | None) -> asyncio.Future[bool | None]:
+    def renew(
+        self, topic: str, user: str, seconds: float, joined: Entry | None = None, *, add: bool = True
+    ) -> asyncio.Future[bool | None]:
         is_new = (topic, user) not in self._ends
-        self._ends[topic, user] = self._now() + seconds
+        if add or not is_new:
+            self._ends[topic, user] = self._now() + seconds
         if is_new and joined:
             return asyncio.ensure_future(self._send(topic, joined.message))
         renewed: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()

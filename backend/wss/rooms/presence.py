@@ -7,6 +7,7 @@ lease to the grace time. A user whose leases have all ended, also those of worke
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -41,10 +42,15 @@ class Watch(NamedTuple):
 class Leases(Protocol):
     """The leases of all workers. A result of None: the hub is unreachable."""
 
-    def renew(self, topic: str, user: str, seconds: float, joined: Entry | None) -> asyncio.Future[bool | None]:
-        """Set this worker's lease. If the user is new, send `joined` to the room; return whether it was sent."""
+    def renew(
+        self, topic: str, user: str, seconds: float, joined: Entry | None = None, *, add: bool = True
+    ) -> asyncio.Future[bool | None]:
+        """Set this worker's lease; return whether `joined` was sent to the room.
 
-    async def ended(self) -> list[tuple[str, str]]:
+        A user without a lease is added only if `add`, and then `joined` is sent.
+        """
+
+    async def ended(self) -> list[tuple[str, str]] | None:
         """Return the topics and users whose leases have all ended."""
 
     async def leave(self, topic: str, user: str, left: Entry) -> None:
@@ -60,12 +66,18 @@ def json_presence(change: Presence) -> str:
 class Watcher:
     """Watches the users of one worker."""
 
-    def __init__(self, leases: Leases) -> None:
+    def __init__(self, leases: Leases, now: Callable[[], float] = time.monotonic) -> None:
         self.leases = leases
+        self._now = now
         self._rules: dict[str, Watch] = {}
         self._clients: dict[tuple[str, str], set[Client]] = {}
+        # When the leases of users end who have no client here anymore: a hub that restarts has forgotten them.
+        self._leaving: dict[tuple[str, str], float] = {}
         # Users whose last change the hub has not confirmed: the seconds of their lease; None: they have joined.
         self._unconfirmed: dict[tuple[str, str], float | None] = {}
+        # Those who have joined, and whom no hub knows yet.
+        self._unknown: set[tuple[str, str]] = set()
+        self._held_until = self._renew_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
 
@@ -90,31 +102,57 @@ class Watcher:
         is_first = not clients
         clients.add(client)
         if is_first:
-            await self._change(topic, user, None)
+            if self._leaving.pop((topic, user), None) is None and (topic, user) not in self._unconfirmed:
+                self._unknown.add((topic, user))
+            if changed := self._change(topic, user, None):
+                await changed
 
     def leave(self, topic: str, client: Client, *, at_once: bool) -> None:
         """Take note that a client is no longer in a room. `at_once`: the user does not come back."""
-        clients = self._clients.get((topic, client.user or ""))
+        user = client.user or ""
+        clients = self._clients.get((topic, user))
         if client.user is None or not clients or client not in clients:
             return
         clients.discard(client)
-        if not clients:
-            del self._clients[topic, client.user]
-            if rule := self._rule(topic):
-                self._change(topic, client.user, 0.0 if at_once else rule.grace)
+        if clients:
+            return
+        del self._clients[topic, user]
+        if (topic, user) in self._unknown:  # nobody has received the join
+            self._unknown.discard((topic, user))
+            del self._unconfirmed[topic, user]
+        elif rule := self._rule(topic):
+            self._change(topic, user, 0.0 if at_once else rule.grace)
             if at_once and self._wake:
                 self._wake.set()
 
-    def renew(self, *, announce: bool) -> None:
-        """Renew the leases of all users here. `announce`: users without a lease have left, and join again.
+    def connect(self, others_in: float, has_lost_data: bool) -> None:
+        """Bring the hub up to date after a connect to it.
 
-        After a connect to the hub they have not: it may have restarted, and then all leases are gone.
+        `others_in`: seconds until the other workers are connected, too; until then, they would not receive a change.
+        `has_lost_data`: the hub has restarted without its leases. Nobody has joined or left thereby.
         """
-        for topic, user in self._clients:
-            rule = self._rule(topic)
-            if rule and (topic, user) not in self._unconfirmed:
-                joined = self._entry(rule, topic, user, is_present=True) if announce else None
-                self.leases.renew(topic, user, rule.grace + MARGIN, joined)
+        if self._task:
+            self._held_until = self._now() + others_in
+        for topic, user in self._clients.keys() - self._unknown:
+            if rule := self._rule(topic):
+                self.leases.renew(topic, user, rule.grace + MARGIN, add=has_lost_data)
+        for (topic, user), seconds in tuple(self._unconfirmed.items()):
+            if seconds is not None:
+                self._change(topic, user, seconds, add=has_lost_data)
+        if has_lost_data:
+            for (topic, user), ends in self._leaving.items():
+                self.leases.renew(topic, user, max(0.0, ends - self._now()))
+
+    async def tick(self) -> None:
+        """Announce what the hub has not confirmed, renew leases, and announce users whose leases have ended."""
+        if self._now() < self._held_until:
+            return
+        for (topic, user), seconds in tuple(self._unconfirmed.items()):
+            self._change(topic, user, seconds)
+        if self._now() >= self._renew_at:
+            self._renew_at = self._now() + RENEW_INTERVAL
+            self._renew()
+        await self._sweep()
 
     # Internal.
 
@@ -122,13 +160,29 @@ class Watcher:
         rule: Watch | None = find_rule(self._rules, topic) if self._rules else None
         return rule
 
-    def _change(self, topic: str, user: str, seconds: float | None) -> asyncio.Future[bool | None]:
-        """Set the lease of a user, and do it again later if the hub is unreachable."""
+    def _renew(self) -> None:
+        """Renew the leases of all users here. Those without a lease have left, and join again."""
+        for topic, user in self._clients.keys() - self._unconfirmed.keys():
+            if rule := self._rule(topic):
+                joined = self._entry(rule, topic, user, is_present=True)
+                self.leases.renew(topic, user, rule.grace + MARGIN, joined)
+
+    def _change(
+        self, topic: str, user: str, seconds: float | None, *, add: bool = False
+    ) -> asyncio.Future[bool | None] | None:
+        """Set the lease of a user. A later tick does it if the hub is unreachable, or if others would miss a join."""
         self._unconfirmed[topic, user] = seconds
         rule = self._rule(topic)
         assert rule
-        joined = self._entry(rule, topic, user, is_present=True) if seconds is None else None
-        changed = self.leases.renew(topic, user, rule.grace + MARGIN if seconds is None else seconds, joined)
+        if seconds is not None:
+            changed = self.leases.renew(topic, user, seconds, add=add)
+        elif self._now() < self._held_until:
+            return None
+        else:
+            joined = self._entry(rule, topic, user, is_present=True)
+            changed = self.leases.renew(topic, user, rule.grace + MARGIN, joined)
+        if not changed.done() or changed.result() is not None:  # it was sent
+            self._unknown.discard((topic, user))
         changed.add_done_callback(lambda _: self._confirm(topic, user, seconds, changed))
         return changed
 
@@ -136,29 +190,31 @@ class Watcher:
         is_current = (topic, user) in self._unconfirmed and self._unconfirmed[topic, user] == seconds
         if is_current and not changed.cancelled() and changed.result() is not None:
             del self._unconfirmed[topic, user]
+            if seconds is not None:
+                self._leaving[topic, user] = self._now() + seconds
 
     async def _run(self, wake: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        renew_at = loop.time() + RENEW_INTERVAL
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_INTERVAL):
                     await wake.wait()
             wake.clear()
             try:
-                for (topic, user), seconds in tuple(self._unconfirmed.items()):
-                    self._change(topic, user, seconds)
-                if loop.time() >= renew_at:
-                    renew_at = loop.time() + RENEW_INTERVAL
-                    self.renew(announce=True)
-                await self._sweep()
+                await self.tick()
             except Exception:  # any: the next sweep may succeed
                 log.exception("a search for users who have left failed")
 
     async def _sweep(self) -> None:
-        for topic, user in await self.leases.ended():
+        now = self._now()
+        ended = await self.leases.ended()
+        if ended is None:
+            return
+        for topic, user in ended:
             if rule := self._rule(topic):
                 await self.leases.leave(topic, user, self._entry(rule, topic, user, is_present=False))
+        for key, ends in tuple(self._leaving.items()):
+            if ends <= now:
+                del self._leaving[key]
 
     def _entry(self, rule: Watch, topic: str, user: str, *, is_present: bool) -> Entry:
         return Entry.of(rule.announce(Presence(room_name(topic), user, is_present)))
