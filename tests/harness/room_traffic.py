@@ -23,7 +23,7 @@ class RoomClient:
 
     def __init__(self, target: Target, name: str, room: str) -> None:
         self.name, self.room = name, room
-        self.sent: list[float] = []  # time of each message
+        self.sent: list[float] = []  # time just before each message
         self.received: dict[str, list[int]] = {}  # sequence numbers by sender
         self.results: dict[str, list[Any]] = {}  # results of calls by function name
         self.close_code: int | None = None
@@ -45,9 +45,10 @@ class RoomClient:
     def send_next(self) -> None:
         """Send the next message to the room without waiting for the result."""
         if self.close_code is None:
+            before = time.time()  # not after: on a busy machine, this thread may wait long after the message was sent
             try:
                 self._ws.send(json.dumps(["send", self.room, f"{self.name} {len(self.sent)}"]))
-                self.sent.append(time.time())
+                self.sent.append(before)
             except (OSError, websocket.WebSocketException):
                 pass  # the thread records the close code
 
