@@ -175,7 +175,9 @@ def _announce(change: Presence) -> str:
 def _alternating(is_present: bool, received: list[str], user: str) -> bool:
     """Return whether the events of a user are joins and leaves in turns, and end as he is."""
     events = [event.removeprefix(f"{user} ") for event in received if event.startswith(f"{user} ")]
-    return events == [("joins", "leaves")[number % 2] for number in range(len(events))] and len(events) % 2 == is_present
+    return (
+        events == [("joins", "leaves")[number % 2] for number in range(len(events))] and len(events) % 2 == is_present
+    )
 
 
 workers, users = st.integers(0, 1), st.sampled_from(USERS)
@@ -188,6 +190,8 @@ events = st.one_of(
     st.just(Event("down")),
     st.tuples(delays, st.booleans()).map(lambda drawn: Event("up", delays=drawn[0], loses_data=drawn[1])),
 )
+
+
 def wait(seconds: int) -> Event:
     return Event("wait", seconds=seconds)
 

@@ -40,6 +40,9 @@ log = logging.getLogger("wss.listener")
 CLOSE_NOTIFY_TIMEOUT = 1.0
 # Connections that the kernel queues while the event loop is busy. It caps this at net.core.somaxconn (default: 4096).
 BACKLOG = 4096
+# Connections that are accepted in one turn of the event loop. The others wait in the kernel, so that a thousand clients
+# who return at once delay the messages of those that stayed by a few handshakes, not by a thousand.
+ACCEPTS_PER_TURN = 8
 
 # RFC 8446 section 5.1: bytes.
 _RECORD_HEADER = 5
@@ -123,7 +126,7 @@ class Listener:
             self._loop.add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(BACKLOG):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 connection, address = self._socket.accept()
             except (BlockingIOError, InterruptedError):
