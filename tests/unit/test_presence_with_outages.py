@@ -1,4 +1,4 @@
-"""Presence while the hub is unreachable or restarts: joins and leaves alternate, and nobody is forgotten; without I/O."""
+"""Presence while the hub is unreachable or restarts, with a model of it: joins and leaves alternate, nobody is lost."""
 
 import asyncio
 from typing import NamedTuple
