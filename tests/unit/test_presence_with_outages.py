@@ -51,6 +51,9 @@ class Leases:
         self, _: str, user: str, seconds: float, joined: Entry | None = None, *, add: bool = True
     ) -> asyncio.Future[bool | None]:
         reply: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+        if self._worker.is_breaking:
+            self._worker.pending.append(reply)
+            return reply
         if not self._worker.connected:
             reply.set_result(None)
             return reply
@@ -83,7 +86,8 @@ class Worker:
 
     def __init__(self, number: int, hub: Hub, clock: Clock) -> None:
         self.number, self.connected, self.reconnects_at, self.data_id = number, True, 0.0, hub.data_id
-        self.has_missed = False
+        self.has_missed = self.is_breaking = False
+        self.pending: list[asyncio.Future[bool | None]] = []
         self.received: list[str] = []
         self.clients: dict[str, Client] = {}
         self.watcher = Watcher(Leases(hub, self), clock)
@@ -124,7 +128,9 @@ class Machine:
     def down(self) -> None:
         self.is_up = False
         for worker in self.hub.workers:
-            worker.connected = False
+            worker.connected = worker.is_breaking = False
+            for reply in worker.pending:
+                reply.set_result(None)
 
     def up(self, delays: tuple[int, int], *, loses_data: bool) -> None:
         if self.is_up:
@@ -242,6 +248,23 @@ def test_a_user_who_is_back_before_the_hub_restarts_stays(delays: tuple[int, int
     assert machine.hub.announced == ["ann joins"]
 
 
+def test_a_join_that_is_on_its_way_when_the_hub_breaks_is_announced_later() -> None:
+    async def run() -> Machine:
+        machine = Machine()
+        (*_, worker) = machine.hub.workers
+        worker.is_breaking = True
+        entering = asyncio.create_task(worker.enter("ann"))
+        await asyncio.sleep(0)
+        assert worker.pending
+        machine.down()
+        await entering
+        machine.up((0, 1), loses_data=True)
+        await _calm_down(machine)
+        return machine
+
+    assert asyncio.run(run()).hub.announced == ["ann joins"]
+
+
 def _run(happened: list[Event]) -> Machine:
     """Return the machine a while after these events."""
 
@@ -249,10 +272,14 @@ def _run(happened: list[Event]) -> Machine:
         machine = Machine()
         for event in happened:
             await event.apply(machine)
-        machine.up((0, 1), loses_data=False)
-        await machine.wait(CALM)
-        for worker in machine.hub.workers:
-            worker.watcher.stop()
+        await _calm_down(machine)
         return machine
 
     return asyncio.run(run())
+
+
+async def _calm_down(machine: Machine) -> None:
+    machine.up((0, 1), loses_data=False)
+    await machine.wait(CALM)
+    for worker in machine.hub.workers:
+        worker.watcher.stop()

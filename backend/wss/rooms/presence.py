@@ -75,8 +75,9 @@ class Watcher:
         self._leaving: dict[tuple[str, str], float] = {}
         # Users whose last change the hub has not confirmed: the seconds of their lease; None: they have joined.
         self._unconfirmed: dict[tuple[str, str], float | None] = {}
-        # Those who have joined, and whom no hub knows yet.
+        # Those of them who have joined, and whom the hub perhaps does not know; and those whose change is on its way.
         self._unknown: set[tuple[str, str]] = set()
+        self._in_flight: set[tuple[str, str]] = set()
         self._held_until = self._renew_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
@@ -117,8 +118,9 @@ class Watcher:
         if clients:
             return
         del self._clients[topic, user]
-        if (topic, user) in self._unknown:  # nobody has received the join
-            self._unknown.discard((topic, user))
+        is_unknown = (topic, user) in self._unknown - self._in_flight
+        self._unknown.discard((topic, user))
+        if is_unknown:  # nobody has received the join
             del self._unconfirmed[topic, user]
         elif rule := self._rule(topic):
             self._change(topic, user, 0.0 if at_once else rule.grace)
@@ -181,14 +183,18 @@ class Watcher:
         else:
             joined = self._entry(rule, topic, user, is_present=True)
             changed = self.leases.renew(topic, user, rule.grace + MARGIN, joined)
-        if not changed.done() or changed.result() is not None:  # it was sent
-            self._unknown.discard((topic, user))
+        if not changed.done() or changed.result() is not None:
+            self._in_flight.add((topic, user))
         changed.add_done_callback(lambda _: self._confirm(topic, user, seconds, changed))
         return changed
 
     def _confirm(self, topic: str, user: str, seconds: float | None, changed: asyncio.Future[bool | None]) -> None:
-        is_current = (topic, user) in self._unconfirmed and self._unconfirmed[topic, user] == seconds
-        if is_current and not changed.cancelled() and changed.result() is not None:
+        self._in_flight.discard((topic, user))
+        if changed.cancelled() or changed.result() is None:
+            return
+        if seconds is None:
+            self._unknown.discard((topic, user))
+        if (topic, user) in self._unconfirmed and self._unconfirmed[topic, user] == seconds:
             del self._unconfirmed[topic, user]
             if seconds is not None:
                 self._leaving[topic, user] = self._now() + seconds
