@@ -179,7 +179,7 @@ def _announce(change: Presence) -> str:
 
 
 def _alternating(is_present: bool, received: list[str], user: str) -> bool:
-    """Return whether the events of a user are joins and leaves in turns, and end as he is."""
+    """Return whether joins and leaves of a user alternate, and the last one is right."""
     events = [event.removeprefix(f"{user} ") for event in received if event.startswith(f"{user} ")]
     return (
         events == [("joins", "leaves")[number % 2] for number in range(len(events))] and len(events) % 2 == is_present
