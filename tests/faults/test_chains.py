@@ -29,6 +29,8 @@ from run import Run
 
 from doctor.finding import Finding
 
+pytestmark = pytest.mark.long
+
 PORT = 4433
 # OpenSSL refuses to load them, so that no server here can serve them.
 NOT_SERVED = {"intermediate-rsa-1024"}

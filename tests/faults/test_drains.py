@@ -19,6 +19,8 @@ from via import OTHER, PROXY, Via, opened, request
 from wss.config.environment import SettingError
 from wss.config.settings import read_settings
 
+pytestmark = pytest.mark.long
+
 __all__ = ("connect", "opened", "start")
 
 LONG = "1h"

@@ -13,6 +13,8 @@ import pytest
 from eventually import LIMIT, eventually
 from stack import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def run_name() -> str:

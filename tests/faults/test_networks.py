@@ -10,6 +10,8 @@ from closing import close_code
 from fixtures import Connect, NewStack
 from stack import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 # RFC 6598, and RFC 2544, which is not private for the module ipaddress, nor was it in a list of ours.
 RANGES = {"nginx": "100.{}.{}.{}/28", "apache": "198.18.{1}.{2}/28"}
 SERVICE_RESTART = 1012
