@@ -6,13 +6,15 @@ from typing import NamedTuple
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from server import REPOSITORY
+from wss.rooms.hub import RECONNECT_TIME
 from wss.rooms.membership import Client
 from wss.rooms.presence import SWEEP_INTERVAL, Presence, Watch, Watcher
 from wss.rooms.store import Entry
 
 TOPIC, GRACE = "room:tea", 5.0
 USERS = ("ann", "bob")
-OTHERS_IN = 7  # seconds until all workers are connected again
+OTHERS_IN = round(RECONNECT_TIME)  # seconds until all workers are connected again
 CALM = 60  # seconds: longer than any lease
 
 
@@ -246,6 +248,12 @@ def test_joins_and_leaves_alternate_and_end_as_the_users_are(happened: list[Even
 def test_a_user_who_is_back_before_the_hub_restarts_stays(delays: tuple[int, int]) -> None:
     machine = _run([ENTER, wait(1), LEAVE, wait(1), ENTER, wait(1), *restart(*delays)])
     assert machine.hub.announced == ["ann joins"]
+
+
+def test_the_documentation_has_the_seconds_after_an_outage() -> None:
+    page = (REPOSITORY / "docs" / "rooms.md").read_text()
+    assert f"within {OTHERS_IN} s." in page
+    assert f"follow {OTHERS_IN} s after" in page
 
 
 def test_a_join_that_is_on_its_way_when_the_hub_breaks_is_announced_later() -> None:

@@ -71,14 +71,17 @@ class Watcher:
         self._now = now
         self._rules: dict[str, Watch] = {}
         self._clients: dict[tuple[str, str], set[Client]] = {}
-        # When the leases of users end who have no client here anymore: a hub that restarts has forgotten them.
+        # The ends of the leases of users who have no client here anymore, for a hub that loses its data.
         self._leaving: dict[tuple[str, str], float] = {}
         # Users whose last change the hub has not confirmed: the seconds of their lease; None: they have joined.
         self._unconfirmed: dict[tuple[str, str], float | None] = {}
-        # Those of them who have joined, and whom the hub perhaps does not know; and those whose change is on its way.
+        # Users who have joined, and whom the hub may not know.
         self._unknown: set[tuple[str, str]] = set()
+        # Users whose last change was sent, and not answered.
         self._in_flight: set[tuple[str, str]] = set()
-        self._held_until = self._renew_at = 0.0
+        # Until then, a join or a leave would not reach the clients of all workers, and is not announced.
+        self._held_until = 0.0
+        self._renew_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
 
