@@ -47,7 +47,10 @@ class TestServer:
         return f"{'wss' if self._context else 'ws'}://localhost:{self.port}/wss"
 
     def connect(self, path: str = "/wss", **options: Any) -> ClientConnection:
-        """Open a websocket; `options` are those of websockets.sync.client.connect."""
+        """Open a websocket; `options` are those of websockets.sync.client.connect.
+
+        Over TLS it can hang on a busy machine (https://github.com/python/cpython/issues/77271): use `url` with asyncio.
+        """
         options = {"ssl": self._context, "proxy": None, "open_timeout": TIMEOUT, **options}
         client: ClientConnection = connect(self.url.removesuffix("/wss") + path, **options)
         return client
