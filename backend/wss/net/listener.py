@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import aiofastnet
-from aiofastnet.selector_transport import SelectorSocketTransport  # type: ignore[import-not-found]  # compiled
 
 from wss.handshake.forwarded import normalize_address
 from wss.handshake.request_head import (
@@ -100,7 +99,7 @@ class Listener:
         self._refused = refused  # called with the reason, in one word
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[Any]] = set()
         os.register_at_fork(after_in_child=partial(_close_sockets_of, sock.getsockname()[1]))
         self._socket.setblocking(False)
         self._resume()
@@ -112,10 +111,11 @@ class Listener:
             self._socket.close()
 
     def close(self) -> None:
-        """Release the port at once, and cancel handshakes in progress."""
+        """Release the port at once, and cancel TLS handshakes in progress."""
         self.stop_accepting()
-        for task in self._handshakes:
-            task.cancel()
+        if self._certificate:
+            for task in self._opening:
+                task.cancel()
 
     @property
     def _is_open(self) -> bool:
@@ -142,19 +142,22 @@ class Listener:
                 self._loop.call_later(1, self._resume)
                 return
             accepted = AcceptedConnection(normalize_address(address[0]), self._loop.time())
-            if self._certificate is None:
-                # As aiofastnet.connect_accepted_socket (1.2.0), without its coroutines: there is nothing to wait for.
-                SelectorSocketTransport(self._loop, connection, self._reader(accepted))
-            else:
-                task = self._loop.create_task(self._open(connection, accepted, self._certificate))
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
+            opening: Coroutine[Any, Any, Any] = (
+                self._open_tls(connection, accepted, self._certificate)
+                if self._certificate
+                else self._loop.connect_accepted_socket(partial(self._reader, accepted), connection)
+            )
+            task = self._loop.create_task(opening)
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
 
     def _reader(self, accepted: AcceptedConnection) -> RequestHeadReader:
         return RequestHeadReader(self._protocol_factory, accepted, self._limits, self._refused, self._prepare)
 
-    async def _open(self, connection: socket.socket, accepted: AcceptedConnection, certificate: Certificate) -> None:
-        """Finish the TLS handshake."""
+    async def _open_tls(
+        self, connection: socket.socket, accepted: AcceptedConnection, certificate: Certificate
+    ) -> None:
+        """Inspect the ClientHello, and finish the TLS handshake."""
         connection.setblocking(False)
         protocol_factory: Callable[[], asyncio.BaseProtocol] = partial(self._reader, accepted)
         misdirected = handed_over = False
@@ -227,6 +230,10 @@ class Listener:
 
     async def _peek(self, connection: socket.socket, size: int) -> bytes:
         """Return at least the first `size` bytes without consuming them; fewer if the client closes first."""
+        with suppress(BlockingIOError):  # no byte is there yet
+            peeked = connection.recv(_MAX_RECORD, socket.MSG_PEEK)
+            if len(peeked) >= size or not peeked:
+                return peeked
         # No polling: the socket becomes readable when it has this many bytes (socket(7)). The default is 1.
         if size > 1:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
