@@ -9,6 +9,8 @@ from weakref import ref
 
 # Seconds between two rounds at least: clients that are due in one round are pinged together.
 RESOLUTION = 0.05
+# Entries of ended connections that are kept until they are due, besides as many as there are of open ones.
+_KEPT = 1000
 
 
 class Pinged(Protocol):
@@ -39,10 +41,20 @@ class Keepalive:
         # Each in order of time, because the last one appended is due last.
         self._pings: deque[_Due] = deque()
         self._answers: deque[_Due] = deque()
+        self._max_pings = _KEPT
 
     def watch(self, connection: Pinged) -> None:
         """Ping a connection from now on, until it is no longer open."""
+        if len(self._pings) > self._max_pings:
+            self._remove_ended()
         self._pings.append(_Due(time.monotonic() + self._interval, ref(connection), connection.pings + 1))
+
+    def _remove_ended(self) -> None:
+        # In place, because `keep` may be in the middle of the queue.
+        open_ones = [due for due in self._pings if (connection := due.connection()) and connection.is_open]
+        self._pings.clear()
+        self._pings.extend(open_ones)
+        self._max_pings = 2 * len(open_ones) + _KEPT
 
     async def keep(self) -> None:
         """Send the pings, until cancelled."""
