@@ -20,6 +20,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 from websockets.protocol import State
 
+from wss.connection import read_buffer
 from wss.connection.client_rate import ClientRates, LimitedReceiver
 from wss.connection.pings import Pings
 from wss.connection.receiver import Receiver
@@ -325,6 +326,7 @@ class Connection(WSListener):
         """Send a ping, and make sure that its pong can be seen even if the handler leaves the queue full."""
         self._sender.send_ping(self._pings.add_keepalive())
         self._receiver.probe(self.pings)
+        read_buffer.release(self.transport.get_protocol())
 
     def has_answered(self, ping: int) -> bool:
         """Whether a frame came since the keepalive of this number; if the queue was full: a pong.
