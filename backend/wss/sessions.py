@@ -14,7 +14,7 @@ from wss.connection.drains import Drain, Drains, paced
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
-from wss.observability.logs import current_connection
+from wss.observability.logs import current_connection, log_batched
 from wss.observability.metrics import Metrics
 from wss.protocol.close import POLICY_VIOLATION, Ending
 
@@ -104,17 +104,16 @@ class Sessions:
         self._drains.ended(connection)
         code, closed_by = ending.code_and_initiator
         self._metrics.closed(code, closed_by, connection.traffic)
-        log_of_connections.info(
+        log_batched(
+            log_of_connections,
             "closed",
-            extra={
-                "id": connection.id,
-                "client": connection.client,
-                "path": connection.path,
-                "seconds": round(time.monotonic() - connection.opened, 3),
-                **connection.traffic.as_dict(),
-                "code": code,
-                "closed_by": closed_by,
-            },
+            id=connection.id,
+            client=connection.client,
+            path=connection.path,
+            seconds=round(time.monotonic() - connection.opened, 3),
+            **connection.traffic.as_dict(),
+            code=code,
+            closed_by=closed_by,
         )
 
     def sends_too_much(self, connection: Connection, setting: str, too_long: bool) -> None:
