@@ -164,7 +164,7 @@ class Sender:
         return self.buffered + self._deferred_size > MAX_WRITE_LIMITS * self._write_limit
 
     def _write(self, kind: int, payload: bytes, *, fin: bool = True, more: bool = False) -> None:
-        """Write a frame: now, or together with the next if there is `more` to come."""
+        """Write a frame; `more`: together with the next one, which is about to come."""
         traffic = self._traffic
         traffic.bytes_out += len(payload)
         if kind:
@@ -182,7 +182,8 @@ class Sender:
             self.flush()
             self._transport.underlying_transport.writelines([head(first, size), payload])
             return
-        if more:
+        # Each write to TLS is a record and a system call. uvloop's own transport joins the writes of a turn itself.
+        if more or self._transport.is_secure:
             self._write_later(frame)
         elif self._pending:
             self._pending.append(frame)
