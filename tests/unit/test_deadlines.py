@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection
 from wss import Connection
 from wss.application import Application
+from wss.connection.deadlines import Deadlines
 from wss.testing import serve
 
 Set = Callable[[Connection], object]
@@ -141,3 +143,50 @@ def test_a_client_that_has_left_is_forgotten() -> None:
         with server.connect() as client:  # the server goes on after the deadline of the first
             assert float(client.recv(timeout=TIMEOUT)) >= deadline
             assert ending(client)[0] == 4401
+
+
+class Client:
+    """A connection with a deadline, which records with which code it is closed."""
+
+    opened = 1.0
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline: float | None = deadline
+        self.codes: list[int] = []
+
+    def close_soon(self, code: int, _: str) -> None:
+        self.codes.append(code)
+
+
+def test_memory_does_not_grow_with_deadlines_that_have_moved_or_whose_clients_have_left() -> None:
+    deadlines = Deadlines()
+    tomorrow = time.time() + 86_400
+    renews = [Client(tomorrow) for _ in range(10)]
+    tracemalloc.start()
+    try:
+        for second in range(20_000):
+            deadlines.watch(Client(tomorrow + second))  # which leaves at once
+            renews[second % 10].deadline = tomorrow + second
+            deadlines.watch(renews[second % 10])
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_each_client_is_closed_at_its_last_deadline_however_many_others_there_are() -> None:
+    async def check() -> None:
+        deadlines = Deadlines()
+        now = time.time()
+        past, renewed = [Client(now - 1) for _ in range(3000)], [Client(now - 1) for _ in range(3000)]
+        for client in (*past, *renewed):
+            deadlines.watch(client)
+        for client in renewed:
+            client.deadline = now + 86_400
+            deadlines.watch(client)
+        keeping = asyncio.create_task(deadlines.keep())
+        await asyncio.sleep(0)  # its first round
+        keeping.cancel()
+        assert all(client.codes == [4401] for client in past)
+        assert not any(client.codes for client in renewed)
+
+    asyncio.run(check())

@@ -10,6 +10,9 @@ from weakref import WeakSet
 from wss.protocol.close import ACCESS_EXPIRED
 
 REASON = "access has expired"
+# Deadlines that are kept until they are due although they have moved, or their connections have ended: so many, and as
+# many as there are others.
+_KEPT = 1000
 
 
 class Limited(Protocol):
@@ -28,18 +31,33 @@ class Deadlines:
     def __init__(self) -> None:
         # By the second in which they are due. A connection whose deadline was moved may be in several.
         self._due: defaultdict[int, WeakSet[Limited]] = defaultdict(WeakSet)
+        self._added, self._max_added = 0, _KEPT
 
     def watch(self, connection: Limited) -> None:
         """Follow the deadline of a connection, which has been set."""
+        if self._added >= self._max_added:
+            self._remove_old()
+        self._add(connection)
+
+    def _add(self, connection: Limited) -> None:
         if connection.deadline is not None:
             self._due[math.ceil(connection.deadline)].add(connection)
+            self._added += 1
+
+    def _remove_old(self) -> None:
+        connections = {connection for due in self._due.values() for connection in due}
+        self._due.clear()
+        self._added = 0
+        for connection in connections:
+            self._add(connection)
+        self._max_added = 2 * self._added + _KEPT
 
     async def keep(self) -> None:
         """Close what is due, until cancelled."""
         while True:
             now = time.time()  # the wall clock, which may be set: deadlines come from elsewhere
             for second in [second for second in self._due if second <= now]:
-                for connection in self._due.pop(second):
+                for connection in self._due.pop(second, ()):  # `_check` may have moved it
                     self._check(connection, now)
             await asyncio.sleep(1 - now % 1)
 
