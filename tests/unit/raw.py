@@ -1,6 +1,7 @@
 """A websocket client without a library: it can send invalid frames, and returns every frame that it receives."""
 
 import socket
+import ssl
 import struct
 from contextlib import ExitStack
 
@@ -32,8 +33,11 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 class Client:
     """An open websocket; its methods send and receive single frames."""
 
-    def __init__(self, server: Server, extra: bytes = b"", query: str = "") -> None:
-        self.socket = socket.create_connection(("localhost", server.port), TIMEOUT)
+    def __init__(
+        self, server: Server, extra: bytes = b"", query: str = "", context: ssl.SSLContext | None = None
+    ) -> None:
+        plain = socket.create_connection(("localhost", server.port), TIMEOUT)
+        self.socket = context.wrap_socket(plain, server_hostname="localhost") if context else plain
         head = HANDSHAKE.removesuffix(b"\r\n").replace(b"/wss", f"/wss{query}".encode())
         self.socket.sendall(head + extra + b"\r\n")
         self.stream = self.socket.makefile("rb")
@@ -66,9 +70,11 @@ class Client:
         return int.from_bytes(payload[:2], "big") if payload else None
 
 
-def connect(server: Server, clients: ExitStack, extra: bytes = b"", query: str = "") -> Client:
-    """Open a websocket; `extra` are header lines, `query` is appended to the path."""
-    client = Client(server, extra, query)
+def connect(
+    server: Server, clients: ExitStack, extra: bytes = b"", query: str = "", context: ssl.SSLContext | None = None
+) -> Client:
+    """Open a websocket; `extra` are header lines, `query` is appended to the path. With a context, over TLS."""
+    client = Client(server, extra, query, context)
     clients.callback(client.socket.close)
     clients.callback(client.stream.close)
     return client
