@@ -116,7 +116,7 @@ class Listener:
     def close(self) -> None:
         """Release the port at once, and cancel TLS handshakes in progress."""
         self.stop_accepting()
-        if self._certificate:
+        if self._certificate:  # a plain connection opens in the next turn, and then has its own time limit
             for task in self._opening:
                 task.cancel()
 
