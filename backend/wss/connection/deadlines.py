@@ -10,8 +10,8 @@ from weakref import WeakSet
 from wss.protocol.close import ACCESS_EXPIRED
 
 REASON = "access has expired"
-# Deadlines that are kept until they are due although they have moved, or their connections have ended: so many, and as
-# many as there are others.
+# Entries that are out of date (the deadline has moved, or the connection has ended) are kept until there are so many,
+# and as many as others.
 _KEPT = 1000
 
 
