@@ -7,6 +7,7 @@ worker stay there. https://prometheus.github.io/client_python/multiprocess/
 import asyncio
 import logging
 import os
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from wss.observability.process_metrics import ProcessMetrics
 
 log = logging.getLogger("wss.metrics")
 
-# Seconds between two updates of the counters that change with every message.
+# Seconds between two updates of what changes with every message and every client: written one by one, the counts of a
+# client would take a twentieth of its time.
 UPDATE_INTERVAL = 1.0
 # Seconds of event loop lag from which on it is logged.
 LOGGED_LAG = 1.0
@@ -70,6 +72,8 @@ class Metrics:
         self._open_traffic: set[Traffic] = set()
         self._closed_traffic = Traffic()  # the sum of all closed connections
         self._counted = Traffic()  # what the counters include so far
+        self._increments: defaultdict[Counter, int] = defaultdict(int)  # what they do not include yet
+        self._handshake_times: list[float] = []
         self._certificate: Gauge | None = None
         self._renewal: Gauge | None = None
         self._hub: _Hub | None = None
@@ -149,19 +153,17 @@ class Metrics:
 
         `path` is a label: one of few, not what a client sent.
         """
-        self._child(self._paths, path).inc()
         self._open_traffic.add(traffic)
         self.opened_so_far += 1
-        self._opened.inc()
-        self._open.inc()
-        self._handshake.observe(seconds)
+        self._increments[self._opened] += 1
+        self._increments[self._child(self._paths, path)] += 1
+        self._handshake_times.append(seconds)
 
     def closed(self, code: int, by: str, traffic: Traffic) -> None:
         self._open_traffic.discard(traffic)
         self._closed_traffic.add(traffic)
         # Applications choose codes from 3000 (RFC 6455 section 7.4.2) freely: 2000 series would be too many.
-        self._child(self._closed, str(code) if code < 3000 else f"{code // 1000}xxx", by).inc()
-        self._open.dec()
+        self._increments[self._child(self._closed, str(code) if code < 3000 else f"{code // 1000}xxx", by)] += 1
 
     def draining(self, number: int) -> None:
         """Record how many open connections are to leave."""
@@ -215,7 +217,7 @@ class Metrics:
         self._renewal.set(fails)
 
     async def run(self) -> None:
-        """Measure the lag of the event loop and update the traffic counters, until cancelled."""
+        """Measure the lag of the event loop, and write the counts, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + UPDATE_INTERVAL
@@ -237,7 +239,14 @@ class Metrics:
         return total
 
     def flush(self) -> None:
-        """Add the traffic since the last call to the counters."""
+        """Write what was counted since the last call."""
+        self._open.set(len(self._open_traffic))
+        for each, number in self._increments.items():
+            each.inc(number)
+        self._increments.clear()
+        for seconds in self._handshake_times:
+            self._handshake.observe(seconds)
+        self._handshake_times.clear()
         now = self.traffic()
         for direction in ("in", "out"):
             for counter, name in ((self._messages, f"messages_{direction}"), (self._bytes, f"bytes_{direction}")):
