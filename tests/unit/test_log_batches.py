@@ -6,12 +6,16 @@ import logging
 import select
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wss.observability.logs import MAX_BATCH, BatchedRecord, BatchHandler
+from wss.observability.logs import MAX_BATCH, BatchHandler, log_batched
 
 BACKEND = Path(__file__).parents[2] / "backend"
 TIMEOUT = 60
@@ -53,24 +57,40 @@ class Stream:
         return "".join(self.writes).splitlines()
 
 
-def _record(text: str, *, batched: bool) -> logging.LogRecord:
-    kind = BatchedRecord if batched else logging.LogRecord
-    return kind("wss", logging.INFO, __file__, 0, text, (), None)
+log = logging.getLogger("wss.batches")
+
+
+@contextmanager
+def batches(*others: logging.Handler) -> Iterator[Stream]:
+    """Send what is logged to the stream, through a BatchHandler, and to other handlers."""
+    stream = Stream()
+    root = logging.getLogger()
+    handlers = [BatchHandler(stream), *others]  # type: ignore[arg-type]  # what it needs of a stream
+    for handler in handlers:
+        root.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield stream
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3 * select.PIPE_BUF // 2)), max_size=300))
 def test_lines_are_written_in_order_and_in_pieces_that_a_pipe_keeps(records: list[tuple[bool, int]]) -> None:
     async def check() -> None:
-        stream = Stream()
-        handler = BatchHandler(stream)  # type: ignore[arg-type]  # what it needs of one
-        expected = []
-        for number, (batched, size) in enumerate(records):
-            expected.append(f"{number} ".ljust(size, "x"))
-            handler.handle(_record(expected[-1], batched=batched))
-            waiting = len(expected) - len(stream.lines)
-            assert waiting <= MAX_BATCH
-            assert batched or not waiting
-        handler.flush()
+        with batches() as stream:
+            expected = []
+            for number, (batched, size) in enumerate(records):
+                expected.append(f"{number} ".ljust(size, "x"))
+                if batched:
+                    log_batched(log, expected[-1])
+                else:
+                    log.info(expected[-1])
+                waiting = len(expected) - len(stream.lines)
+                assert waiting <= MAX_BATCH
+                assert batched or not waiting
+            logging.getLogger().handlers[-1].flush()
         assert stream.lines == expected
         assert all(len(text) <= select.PIPE_BUF or text.count("\n") == 1 for text in stream.writes)
 
@@ -79,22 +99,69 @@ def test_lines_are_written_in_order_and_in_pieces_that_a_pipe_keeps(records: lis
 
 def test_many_lines_need_few_writes() -> None:
     async def check() -> None:
-        stream = Stream()
-        handler = BatchHandler(stream)  # type: ignore[arg-type]
-        for number in range(MAX_BATCH):
-            handler.handle(_record(f"{number}".zfill(100), batched=True))
-        assert not stream.writes
-        await asyncio.wait_for(stream.written.wait(), TIMEOUT)
-        assert len(stream.lines) == MAX_BATCH
-        assert len(stream.writes) <= MAX_BATCH * 101 / select.PIPE_BUF + 1
+        with batches() as stream:
+            for number in range(MAX_BATCH - 1):
+                log_batched(log, f"{number}".zfill(100))
+            assert not stream.writes
+            await asyncio.wait_for(stream.written.wait(), TIMEOUT)
+            assert len(stream.lines) == MAX_BATCH - 1
+            assert len(stream.writes) <= MAX_BATCH * 101 / select.PIPE_BUF + 1
 
     asyncio.run(check())
 
 
 def test_without_an_event_loop_a_line_is_written_at_once() -> None:
-    stream = Stream()
-    BatchHandler(stream).handle(_record("alone", batched=True))  # type: ignore[arg-type]
-    assert stream.lines == ["alone"]
+    with batches() as stream:
+        log_batched(log, "alone")
+        assert stream.lines == ["alone"]
+
+
+def test_a_record_has_the_time_at_which_it_was_logged_and_its_fields() -> None:
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record)
+
+    seen: list[logging.LogRecord] = []
+
+    async def check() -> None:
+        with batches(Keeper()) as stream:
+            before = time.time()
+            log_batched(log, "first", code=1006)
+            after = time.time()
+            assert not seen
+            await asyncio.wait_for(stream.written.wait(), TIMEOUT)
+        (record,) = seen
+        assert before <= record.created <= after
+        assert record.msecs == pytest.approx(record.created % 1 * 1000)
+        assert (record.getMessage(), record.code) == ("first", 1006)  # type: ignore[attr-defined]
+
+    asyncio.run(check())
+
+
+def test_a_handler_that_logs_while_it_has_its_lock_blocks_nothing() -> None:
+    class Chatty(logging.Handler):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.getMessage() == "of a client":
+                batch_comes.set()
+            return True
+
+        def emit(self, record: logging.LogRecord) -> None:  # with its lock
+            if record.getMessage() == "of a thread":
+                has_lock.set()
+                assert batch_comes.wait(TIMEOUT)
+                log.warning("within")
+
+    has_lock, batch_comes = threading.Event(), threading.Event()
+
+    async def check() -> None:
+        with batches(Chatty()) as stream:
+            thread = asyncio.create_task(asyncio.to_thread(log.info, "of a thread"))
+            await asyncio.to_thread(has_lock.wait, TIMEOUT)
+            log_batched(log, "of a client")
+            await asyncio.wait_for(thread, TIMEOUT)
+        assert sorted(stream.lines) == ["of a client", "of a thread", "within"]
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])

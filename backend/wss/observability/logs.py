@@ -9,8 +9,12 @@ import logging
 import os
 import select
 import sys
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -22,7 +26,7 @@ from wss.config.settings import Settings
 # The id of the connection whose handler runs: in each line that the handler, or what it calls, logs.
 current_connection: ContextVar[str] = ContextVar("current_connection", default="")
 
-# Seconds for which a record waits for others, and records that are written together at most: meanwhile, messages wait.
+# Seconds for which a message waits for others, and how many are logged together at most: that blocks the event loop.
 BATCH_DELAY = 0.1
 MAX_BATCH = 100
 # What every record has; the rest is `extra`.
@@ -57,46 +61,61 @@ def start_logging(settings: Settings) -> None:
     logging.getLogger().setLevel(settings.log_level)
 
 
-class BatchedRecord(logging.LogRecord):
-    """A record that waits up to BATCH_DELAY seconds, to be written together with others."""
+class _BatchedRecord(logging.LogRecord):
+    """A record that is written together with others."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A message of level INFO that becomes a record later."""
+
+    logger: logging.Logger
+    message: str
+    extra: dict[str, Any]
+    created: float
+
+    def log(self) -> None:
+        record = _BatchedRecord(self.logger.name, logging.INFO, __file__, 0, self.message, (), None)
+        record.__dict__.update(self.extra, created=self.created, msecs=self.created % 1 * 1000)
+        self.logger.handle(record)
 
 
 def log_batched(logger: logging.Logger, message: str, **extra: Any) -> None:
-    """Log at level INFO, with the fields of `extra`.
+    """Log at level INFO, with the fields of `extra`: together with other messages, up to BATCH_DELAY seconds later.
 
-    Each connection logs a line at its end. Written by itself, this line would be a third of the work for a client.
+    Each connection logs a line at its end. Logged by itself, this line would be a third of the work for a client.
     """
     if logger.isEnabledFor(logging.INFO):
-        record = BatchedRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
-        record.__dict__.update(extra)
-        logger.handle(record)
+        waiting = _Waiting(logger, message, extra, time.time())
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, BatchHandler):
+                handler.add(waiting)
+                return
+        waiting.log()
 
 
 class BatchHandler(logging.StreamHandler[TextIO]):
-    """Writes records in the order in which they come: at once, except for a BatchedRecord in an event loop."""
+    """Writes records in the order in which they come: each at once, except for what it gets from `log_batched`."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
+        self._waiting: deque[_Waiting] = deque()
         self._batch: list[logging.LogRecord] = []
-        os.register_at_fork(after_in_child=self._batch.clear)  # the parent writes it
+        os.register_at_fork(after_in_child=self._waiting.clear)  # the parent writes them
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record, BatchedRecord) and self._can_wait():
-            self._batch.append(record)
-        else:
-            self._write_batch()
-            super().emit(record)
-
-    def _can_wait(self) -> bool:
-        if not self._batch:
+    def add(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(BATCH_DELAY, self.flush)
-            except RuntimeError:
-                return False
-        return len(self._batch) < MAX_BATCH
+            except RuntimeError:  # nothing would log it later
+                self.flush()
+        elif len(self._waiting) >= MAX_BATCH:
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits. logging calls this, too, when the process exits."""
+        self._log_waiting()
         self.acquire()
         try:
             self._write_batch()
@@ -104,8 +123,26 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         finally:
             self.release()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record, _BatchedRecord):
+            self._log_waiting()
+        return bool(super().handle(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record, _BatchedRecord):
+            self._batch.append(record)
+        else:
+            self._write_batch()
+            super().emit(record)
+
+    def _log_waiting(self) -> None:
+        # All handlers get them. Not with the lock of this one: another thread may have that of another, and log.
+        while self._waiting:
+            with suppress(IndexError):  # another thread was faster
+                self._waiting.popleft().log()
+
     def _write_batch(self) -> None:
-        batch, self._batch[:] = self._batch[:], []
+        batch, self._batch = self._batch, []
         try:
             for text in _joined(f"{self.format(record)}{self.terminator}" for record in batch):
                 self.stream.write(text)
