@@ -39,9 +39,18 @@ from wss.protocol.close import ACCESS_ENDED
 from wss.sessions import Sessions
 
 log = logging.getLogger("wss.server")
-# picows reports every accept and every broken frame. It makes a Logger per connection, except from an adapter.
-_picows_log = logging.LoggerAdapter(logging.getLogger("wss.picows"))
-_picows_log.setLevel(logging.CRITICAL)
+
+
+class _NoLog(logging.LoggerAdapter[logging.Logger]):
+    """picows logs each connection and each broken frame. It makes a Logger per connection, except from an adapter."""
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802
+        return False
+
+    def log(self, *_: Any, **__: Any) -> None: ...
+
+
+_no_log = _NoLog(logging.getLogger("wss.picows"))
 
 # Bytes: picows drops a longer head without a response.
 _MAX_HEAD = 16 * 1024 - 1
@@ -153,7 +162,7 @@ class WebSocketServer:
             None,  # path: of a client
             False,  # is_client_side
             partial(self._answer, accepted),
-            _picows_log,
+            _no_log,
             True,  # disconnect_on_exception
             None,  # websocket_handshake_timeout: it gets a complete head at once
             False,  # enable_auto_ping: pings and pongs are Connection's, which knows when a client does not read

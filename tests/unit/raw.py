@@ -6,6 +6,7 @@ import struct
 from contextlib import ExitStack
 
 from server import TIMEOUT, Server
+from wss.testing import TestServer
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 HANDSHAKE = (
@@ -34,7 +35,7 @@ class Client:
     """An open websocket; its methods send and receive single frames."""
 
     def __init__(
-        self, server: Server, extra: bytes = b"", query: str = "", context: ssl.SSLContext | None = None
+        self, server: Server | TestServer, extra: bytes = b"", query: str = "", context: ssl.SSLContext | None = None
     ) -> None:
         plain = socket.create_connection(("localhost", server.port), TIMEOUT)
         self.socket = context.wrap_socket(plain, server_hostname="localhost") if context else plain
@@ -71,7 +72,11 @@ class Client:
 
 
 def connect(
-    server: Server, clients: ExitStack, extra: bytes = b"", query: str = "", context: ssl.SSLContext | None = None
+    server: Server | TestServer,
+    clients: ExitStack,
+    extra: bytes = b"",
+    query: str = "",
+    context: ssl.SSLContext | None = None,
 ) -> Client:
     """Open a websocket; `extra` are header lines, `query` is appended to the path. With a context, over TLS."""
     client = Client(server, extra, query, context)

@@ -1,10 +1,14 @@
 """Accepting: clients that come at the same moment do not hold up the messages of those that are there."""
 
 import socket
+import ssl
 import threading
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-from raw import HANDSHAKE
+import pytest
+from raw import HANDSHAKE, connect
 from wss import Connection
 from wss.testing import serve
 
@@ -44,3 +48,24 @@ def test_a_message_is_processed_before_all_newcomers_are_open() -> None:
         stays.send("how many?")
         blocks[1].set()
         assert int(stays.recv(TIMEOUT)) < NEWCOMERS / 2
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("has_ipv6", [False, True])
+def test_a_connection_has_the_family_of_its_port_and_sends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    tls_dir: Path,
+    client_context: ssl.SSLContext,
+    is_tls: bool,
+    has_ipv6: bool,
+) -> None:
+    async def handler(connection: Connection) -> None:
+        sock = connection.transport.get_extra_info("socket")
+        no_delay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await connection.send(f"{sock.family.name} {sock.type.name} {no_delay}")
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: has_ipv6)
+    tls: dict[str, Any] = {"tls": tls_dir, "ca": tls_dir / "server.pem"} if is_tls else {}
+    with serve(handler, **tls) as server, ExitStack() as clients:
+        client = connect(server, clients, context=client_context if is_tls else None)
+        assert client.receive()[1].decode() == f"{'AF_INET6' if has_ipv6 else 'AF_INET'} SOCK_STREAM 1"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from wss.handshake.hidden_socket import hide_socket
 from wss.handshake.request import HttpRequest
 from wss.handshake.responses import HttpResponse, plain_response
 
@@ -203,7 +204,7 @@ class RequestHeadReader(asyncio.BufferedProtocol):
         self._deadline.cancel()
         protocol = self._factory(self._accepted)
         self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
+        protocol.connection_made(hide_socket(self._transport))
         rest = memoryview(self._received)
         while rest and not self._transport.is_closing():
             space = memoryview(protocol.get_buffer(len(rest)))

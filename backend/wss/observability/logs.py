@@ -12,7 +12,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,8 +137,11 @@ class BatchHandler(logging.StreamHandler[TextIO]):
     def _log_waiting(self) -> None:
         # All handlers get them. Not with the lock of this one: another thread may have that of another, and log.
         while self._waiting:
-            with suppress(IndexError):  # another thread was faster
-                self._waiting.popleft().log()
+            try:
+                waiting = self._waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            waiting.log()
 
     def _write_batch(self) -> None:
         batch, self._batch = self._batch, []
