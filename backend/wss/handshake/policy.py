@@ -7,6 +7,7 @@ and too strict in one (`Connection: keep-alive, Upgrade`, which Firefox sends).
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv6Address
 
@@ -147,7 +148,7 @@ class Handshake:
     def _check_origin(self, headers: CIMultiDict[str]) -> HttpResponse | None:
         # RFC 6455 section 10.2. Only browsers send Origin, and only they need this check.
         origins = headers.getall("Origin", [])
-        if len(origins) > 1 or not all(self._is_allowed(origin.lower()) for origin in origins):
+        if len(origins) > 1 or (origins and not self._is_allowed(origins[0].lower())):
             text = "Pages of this origin may not connect. ORIGINS lists those that may."
             return plain_response(HTTPStatus.FORBIDDEN, text, reason="origin")
         return None
@@ -186,6 +187,8 @@ def _check_upgrade(headers: CIMultiDict[str]) -> HttpResponse | None:
     return None if len(keys) == 1 and _KEY.fullmatch(keys[0]) else _WRONG_KEY
 
 
+# Cached, because clients send the same.
+@lru_cache(maxsize=128)
 def hostname(host: str) -> str:
     """Return the name in a Host header without port and brackets, in lower case; empty if it is malformed."""
     if host.startswith("["):
