@@ -178,7 +178,7 @@ class Connection(WSListener):
         # picows keeps them until the end, and nothing reads them.
         transport.request.headers = transport.response.headers = None  # type: ignore[assignment]
         self._receiver.start(self.transport)
-        self._sender.start(transport)
+        self._sender.start(self.transport, transport)
         self.opened = time.monotonic()
         self._observer.opened(self)
 

@@ -77,6 +77,7 @@ class Sender:
         "_transport",
         "_writable",
         "_write_limit",
+        "_ws_transport",
     )
 
     def __init__(
@@ -95,7 +96,8 @@ class Sender:
         self._client = client
         self._write_limit = write_limit
         self._slow_reader_timeout = slow_reader_timeout
-        self._transport: WSTransport
+        self._transport: asyncio.Transport
+        self._ws_transport: WSTransport
         self._ending: Ending | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pending: list[bytes] = []
@@ -107,15 +109,16 @@ class Sender:
         self._deferred: list[PreparedMessage] | None = None  # by send_nowait, until then
         self._deferred_size = 0
 
-    def start(self, transport: WSTransport) -> None:
+    def start(self, transport: asyncio.Transport, ws_transport: WSTransport) -> None:
         self._transport = transport
-        transport.underlying_transport.set_write_buffer_limits(high=self._write_limit)
+        self._ws_transport = ws_transport
+        transport.set_write_buffer_limits(high=self._write_limit)
 
     # Written out where each message passes, which saves a call.
     @property
     def is_open(self) -> bool:
         """Whether a message can be sent: no close frame was sent."""
-        return self._ending is None and not self._transport.is_close_frame_sent
+        return self._ending is None and not self._ws_transport.is_close_frame_sent
 
     @property
     def is_paused(self) -> bool:
@@ -125,11 +128,11 @@ class Sender:
     @property
     def buffered(self) -> int:
         """Bytes that the client has not read, as far as the kernel has not taken them."""
-        return int(self._transport.underlying_transport.get_write_buffer_size()) + self._pending_size
+        return int(self._transport.get_write_buffer_size()) + self._pending_size
 
     async def send(self, message: Any, text: bool | None, more: bool) -> None:
         """Send a message; see Connection.send. `more`: another will be sent soon, so that this one may wait for it."""
-        if self._writable or self._fragments_done or self._ending or self._transport.is_close_frame_sent:
+        if self._writable or self._fragments_done or self._ending or self._ws_transport.is_close_frame_sent:
             await self._until_no_fragments()
         if isinstance(message, str):
             self._write(BINARY if text is False else TEXT, message.encode(), more=more)
@@ -144,7 +147,7 @@ class Sender:
 
     def send_nowait(self, message: PreparedMessage) -> None:
         """Send a message without waiting for the client to read; abort a client that has too much unread."""
-        if self._ending or self._transport.is_close_frame_sent:
+        if self._ending or self._ws_transport.is_close_frame_sent:
             return
         # A client that reads has at most WRITE_LIMIT unread, and what is pending.
         if (self._writable or self._fragments_done) and self._has_too_much_unread():
@@ -180,16 +183,16 @@ class Sender:
             frame = head(first, size) + payload
         else:
             self.flush()
-            self._transport.underlying_transport.writelines([head(first, size), payload])
+            self._transport.writelines([head(first, size), payload])
             return
         # Each write to TLS is a record and a system call. uvloop's own transport joins the writes of a turn itself.
-        if more or self._transport.is_secure:
+        if more or self._ws_transport.is_secure:
             self._write_later(frame)
         elif self._pending:
             self._pending.append(frame)
             self.flush()
         else:
-            self._transport.underlying_transport.write(frame)
+            self._transport.write(frame)
 
     def _write_later(self, frame: bytes) -> None:
         """Write a frame at the end of the turn, or before if much is pending, or for long."""
@@ -209,8 +212,8 @@ class Sender:
         if self._pending:
             pending, self._pending = self._pending, []
             self._pending_size = 0
-            if not (self._ending or self._transport.is_close_frame_sent):
-                self._transport.underlying_transport.write(b"".join(pending))
+            if not (self._ending or self._ws_transport.is_close_frame_sent):
+                self._transport.write(b"".join(pending))
 
     async def _send_fragments(self, fragments: Any, text: bool | None) -> None:
         self._fragments_done = asyncio.Event()
@@ -253,7 +256,7 @@ class Sender:
         while self._writable:
             await self._writable.wait()
         if not self.is_open:
-            await self._transport.wait_disconnected()
+            await self._ws_transport.wait_disconnected()
             assert self._ending
             raise self._ending.exception()
 
@@ -275,19 +278,19 @@ class Sender:
 
     def send_ping(self, payload: bytes) -> None:
         self.flush()
-        self._transport.send_ping(payload)
+        self._ws_transport.send_ping(payload)
 
     def send_pong(self, payload: bytes) -> None:
         self.flush()
-        self._transport.send_pong(payload)
+        self._ws_transport.send_pong(payload)
 
     def send_close(self, code: int | WSCloseCode | None, reason: str | bytes = "") -> None:
         """Send a close frame; `None`: an empty one, as 1005 is never sent (RFC 6455 section 7.4.1)."""
         self.flush()
         if code is None:
-            self._transport.send(WSMsgType.CLOSE, b"")
+            self._ws_transport.send(WSMsgType.CLOSE, b"")
         else:
-            self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
+            self._ws_transport.send_close(code, reason)  # type: ignore[arg-type]  # any number will do
 
     def fail(self, code: WSCloseCode, reason: str, *, graceful: bool = True) -> None:
         """Send a close frame and disconnect, without waiting for the client's; do nothing if the connection has ended.
@@ -296,12 +299,12 @@ class Sender:
         """
         if self._ending is None:
             self.send_close(code, reason)
-            self._transport.disconnect(graceful=graceful)
+            self._ws_transport.disconnect(graceful=graceful)
 
     def abort(self, why: str) -> None:
         """Disconnect without a close frame, which the client would not read."""
         log.warning("%s %s: its connection is aborted", self._client, why)
-        self._transport.disconnect(graceful=False)
+        self._ws_transport.disconnect(graceful=False)
 
     def end(self, ending: Ending) -> None:
         """Wake the senders: the connection has ended."""
