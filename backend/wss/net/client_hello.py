@@ -1,10 +1,14 @@
 """The ClientHello, the first record of a TLS handshake, as bytes: its server name, and the alert that rejects it."""
 
 import ssl
+import struct
 
-# RFC 8446 sections 5.1 and 4: bytes before the ClientHello. RFC 6066 section 3: the number of the extension.
-_RECORD_HEADER, _HANDSHAKE_HEADER = 5, 4
+# RFC 8446 sections 5.1, 4 and 4.1.2: bytes before the session id. RFC 6066 section 3: the number of the extension.
+_BEFORE_SESSION_ID = 5 + 4 + 2 + 32
 _SERVER_NAME = 0
+
+_NUMBER = struct.Struct("!H")
+_EXTENSION = struct.Struct("!HH")  # its number, and its size
 
 
 def server_name(client_hello: bytes) -> str | None:
@@ -14,40 +18,23 @@ def server_name(client_hello: bytes) -> str | None:
     used: it needs Python's SSL object, which aiofastnet does not create (the process would crash).
     """
     try:
-        fields = _Reader(client_hello[_RECORD_HEADER + _HANDSHAKE_HEADER :])
-        fields.take(2 + 32)  # version, random
-        fields.vector(1)  # session
-        fields.vector(2)  # cipher suites
-        fields.vector(1)  # compression
-        extensions = _Reader(fields.vector(2))
-        while extensions.rest:
-            number, body = extensions.number(2), extensions.vector(2)
+        at = _BEFORE_SESSION_ID
+        at += 1 + client_hello[at]
+        at += 2 + _NUMBER.unpack_from(client_hello, at)[0]  # cipher suites
+        at += 1 + client_hello[at]  # compression
+        at += 2  # the size of all extensions
+        while at < len(client_hello):
+            number, size = _EXTENSION.unpack_from(client_hello, at)
+            at += 4
             if number == _SERVER_NAME:
-                names = _Reader(_Reader(body).vector(2))
-                names.take(1)  # the type: host_name is the only one
-                return names.vector(2).decode("ascii", "backslashreplace").lower()
-    except EOFError:
+                at += 3  # the size of the list, and the type of the only entry: host_name
+                (size,) = _NUMBER.unpack_from(client_hello, at)
+                (name,) = struct.unpack_from(f"{size}s", client_hello, at + 2)
+                return str(name, "ascii", "backslashreplace").lower()
+            at += size
+    except (IndexError, struct.error):
         pass
     return None
-
-
-class _Reader:
-    """Reads numbers and length-prefixed vectors (RFC 8446 section 3); raises EOFError if the data is too short."""
-
-    def __init__(self, data: bytes) -> None:
-        self.rest = data
-
-    def take(self, size: int) -> bytes:
-        if len(self.rest) < size:
-            raise EOFError
-        taken, self.rest = self.rest[:size], self.rest[size:]
-        return taken
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, length_size: int) -> bytes:
-        return self.take(self.number(length_size))
 
 
 def alert_for(context: ssl.SSLContext, client_hello: bytes) -> bytes:
