@@ -10,7 +10,7 @@ import aiofastnet
 
 
 def hide_socket(transport: Any) -> Any:
-    """Return the transport without its socket; picows knows aiofastnet's, for TLS, and needs these as they are."""
+    """Return the transport without its socket; one of aiofastnet, for TLS, as it is: picows calls its C functions."""
     return transport if isinstance(transport, aiofastnet.Transport) else _WithoutSocket(transport)
 
 

@@ -69,7 +69,7 @@ def listening_socket(port: int) -> socket.socket:
 
 
 class _TcpSocket(socket.socket):
-    """socket.socket makes an enum of its family and its type at each access: a twentieth of the work for a client."""
+    """Has plain attributes. socket.socket makes enums of them at each access: a twentieth of the work for a client."""
 
     __slots__ = ()
     type = socket.SOCK_STREAM
