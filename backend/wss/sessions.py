@@ -14,7 +14,8 @@ from wss.connection.drains import Drain, Drains, paced
 from wss.connection.keepalive import Keepalive
 from wss.connection.plugins import Plugin
 from wss.handshake.rate_limits import AddressLimits
-from wss.observability.logs import current_connection, log_batched
+from wss.observability.log_batches import log_batched
+from wss.observability.logs import current_connection
 from wss.observability.metrics import Metrics
 from wss.protocol.close import POLICY_VIOLATION, Ending
 

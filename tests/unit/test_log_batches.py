@@ -6,7 +6,6 @@ import logging
 import select
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wss.observability.logs import MAX_BATCH, BatchHandler, log_batched
+from wss.observability.log_batches import MAX_BATCH, BatchHandler, log_batched
 
 BACKEND = Path(__file__).parents[2] / "backend"
 TIMEOUT = 60
 PROGRAM = """
 import asyncio, logging, os, sys
 from wss.config.settings import read_settings
-from wss.observability.logs import log_batched, start_logging
+from wss.observability.log_batches import log_batched
+from wss.observability.logs import start_logging
 
 log = logging.getLogger("wss")
 
@@ -35,6 +35,34 @@ async def main():
     log_batched(log, "third")
 
 start_logging(read_settings({"LOG_FORMAT": sys.argv[1]}))
+asyncio.run(main())
+"""
+LOCKS = """
+import asyncio, logging, sys, threading
+from wss.observability.log_batches import BatchHandler, log_batched
+
+log = logging.getLogger("wss")
+has_lock, batch_comes = threading.Event(), threading.Event()
+
+class Chatty(logging.Handler):
+    def filter(self, record):
+        if record.getMessage() == "of a client":
+            batch_comes.set()
+        return True
+
+    def emit(self, record):  # with its lock
+        if record.getMessage() == "of a thread":
+            has_lock.set()
+            batch_comes.wait()
+            log.warning("within")
+
+async def main():
+    thread = asyncio.create_task(asyncio.to_thread(log.info, "of a thread"))
+    await asyncio.to_thread(has_lock.wait)
+    log_batched(log, "of a client")
+    await thread
+
+logging.basicConfig(level=logging.INFO, handlers=[BatchHandler(sys.stderr), Chatty()], format="%(message)s")
 asyncio.run(main())
 """
 
@@ -139,29 +167,10 @@ def test_a_record_has_the_time_at_which_it_was_logged_and_its_fields() -> None:
 
 
 def test_a_handler_that_logs_while_it_has_its_lock_blocks_nothing() -> None:
-    class Chatty(logging.Handler):
-        def filter(self, record: logging.LogRecord) -> bool:
-            if record.getMessage() == "of a client":
-                batch_comes.set()
-            return True
-
-        def emit(self, record: logging.LogRecord) -> None:  # with its lock
-            if record.getMessage() == "of a thread":
-                has_lock.set()
-                assert batch_comes.wait(TIMEOUT)
-                log.warning("within")
-
-    has_lock, batch_comes = threading.Event(), threading.Event()
-
-    async def check() -> None:
-        with batches(Chatty()) as stream:
-            thread = asyncio.create_task(asyncio.to_thread(log.info, "of a thread"))
-            await asyncio.to_thread(has_lock.wait, TIMEOUT)
-            log_batched(log, "of a client")
-            await asyncio.wait_for(thread, TIMEOUT)
-        assert sorted(stream.lines) == ["of a client", "of a thread", "within"]
-
-    asyncio.run(check())
+    # In a process of its own, which can be ended if it blocks.
+    command = [sys.executable, "-c", LOCKS]
+    done = subprocess.run(command, cwd=BACKEND, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    assert sorted(done.stderr.splitlines()) == ["of a client", "of a thread", "within"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
