@@ -25,6 +25,7 @@ from wss.connection.plugins import Plugin
 from wss.connection.sender import FlushScheduler
 from wss.handshake.client_certificate import ClientCertificate, from_headers, from_peercert
 from wss.handshake.forwarded import forwarded_client, is_trusted
+from wss.handshake.picows_protocol import new_protocol
 from wss.handshake.policy import Handshake, sanitized
 from wss.handshake.rate_limits import AddressLimits
 from wss.handshake.request import HttpRequest
@@ -40,24 +41,10 @@ from wss.sessions import Sessions
 
 log = logging.getLogger("wss.server")
 
-
-class _NoLog(logging.LoggerAdapter[logging.Logger]):
-    """picows logs each connection and each broken frame. It makes a Logger per connection, except from an adapter."""
-
-    def isEnabledFor(self, _: int) -> bool:  # noqa: N802
-        return False
-
-    def log(self, *_: Any, **__: Any) -> None: ...
-
-
-_no_log = _NoLog(logging.getLogger("wss.picows"))
-
 # Bytes: picows drops a longer head without a response.
 _MAX_HEAD = 16 * 1024 - 1
 # Headers that a proxy adds to those of the client.
 _PROXY_HEADERS = 9
-# Bytes of a connection's receive buffer at the start; picows doubles it whenever it is too small.
-_READ_BUFFER = 2048
 # A proxy that shuts down cannot send close frames, so it requests this path and the backends close its clients.
 PROXY_DRAINING_PATH = "/internal/proxy-draining"
 PROXY_DRAINING = "proxy-leaves"  # the command to the other workers
@@ -155,25 +142,8 @@ class WebSocketServer:
             self._periodic.append(asyncio.create_task(self._revocations.follow(self._close_revoked)))
 
     def _protocol(self, accepted: AcceptedConnection) -> WSProtocol:
-        """Return picows' protocol for a connection, as picows.ws_create_server makes it (2.3.1)."""
         protocol = BoundedProtocol if self._connection_limits.rates else WSProtocol
-        return protocol(
-            None,  # host and port: of a client
-            None,  # path: of a client
-            False,  # is_client_side
-            partial(self._answer, accepted),
-            _no_log,
-            True,  # disconnect_on_exception
-            None,  # websocket_handshake_timeout: it gets a complete head at once
-            False,  # enable_auto_ping: pings and pongs are Connection's, which knows when a client does not read
-            0,  # auto_ping_idle_timeout
-            0,  # auto_ping_reply_timeout
-            picows.WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,  # enable_auto_pong
-            self._settings.max_message,
-            None,  # extra_headers: of a client
-            _READ_BUFFER,
-        )
+        return new_protocol(protocol, partial(self._answer, accepted), self._settings.max_message)
 
     def _label(self, path: str) -> str:
         """Return the route that serves a path, or else its entry of WS_PATHS: a label of metrics has few values."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from wss.handshake.hidden_socket import hide_socket
+from wss.handshake.picows_protocol import hide_socket
 from wss.handshake.request import HttpRequest
 from wss.handshake.responses import HttpResponse, plain_response
 
